@@ -1,0 +1,142 @@
+//! The thread of network I/O: a single-threaded runtime that no caller enters.
+//!
+//! Callers put jobs in a queue and write to a socket; they never touch the
+//! runtime or its thread-locals, so that every call works in every phase of a
+//! thread's and a process's life.
+
+use crate::error::{Error, Result};
+use crate::sync::{wait_until, Lock};
+use crate::sys;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::runtime::Builder;
+
+const STACK: usize = 1 << 20;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+pub struct Io {
+    queue: Mutex<Queue>,
+    signal: UnixStream,
+    /// The other end. Kept here too, so that a signal never meets a closed one.
+    _signalled: UnixStream,
+    ended: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    stopped: bool,
+    ended: bool,
+}
+
+impl Io {
+    pub fn start() -> Result<Arc<Self>> {
+        let no_memory = |e: std::io::Error| Error::NoMemory(format!("I/O thread: {e}"));
+        let (signal, signalled) = UnixStream::pair().map_err(no_memory)?;
+        let non_blocking = signal.set_nonblocking(true).and(signalled.set_nonblocking(true));
+        let receiver = non_blocking.and(signalled.try_clone()).map_err(no_memory)?;
+        let io = Arc::new(Self {
+            queue: Mutex::default(),
+            signal,
+            _signalled: signalled,
+            ended: Condvar::new(),
+            thread: Mutex::default(),
+        });
+        let (run, ready) = (io.clone(), Arc::new(crate::signal::Once::default()));
+        let is_ready = ready.clone();
+        let thread = sys::spawn("hmkv-io", STACK, move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .thread_name("hmkv-dns")
+                .thread_stack_size(STACK)
+                .max_blocking_threads(4)
+                .build();
+            match runtime {
+                Err(e) => is_ready.set(Err(e)),
+                Ok(runtime) => {
+                    is_ready.set(Ok(()));
+                    runtime.block_on(run.serve(receiver));
+                    // Name look-ups may hang; nobody waits for them.
+                    runtime.shutdown_timeout(Duration::from_millis(100));
+                }
+            }
+            run.queue.hold().ended = true;
+            run.ended.notify_all();
+        })
+        .map_err(no_memory)?;
+        *io.thread.hold() = Some(thread);
+        match ready.take(None) {
+            Some(Err(e)) => Err(no_memory(e)),
+            _ => Ok(io),
+        }
+    }
+
+    /// Runs the job on the I/O thread, after those before it. It must not block; it
+    /// may spawn tasks. After the end it is dropped.
+    pub fn post(&self, job: impl FnOnce() + Send + 'static) {
+        let mut queue = self.queue.hold();
+        if queue.stopped {
+            drop(queue);
+            return drop(job);
+        }
+        queue.jobs.push_back(Box::new(job));
+        let first = queue.jobs.len() == 1;
+        drop(queue);
+        if first {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // Fails where the buffer is full of signals, which is a signal too.
+        let _ = (&self.signal).write(&[0]);
+    }
+
+    async fn serve(&self, signalled: UnixStream) {
+        let Ok(signalled) = tokio::net::UnixStream::from_std(signalled) else { return };
+        loop {
+            let jobs = {
+                let mut queue = self.queue.hold();
+                if queue.stopped {
+                    return;
+                }
+                std::mem::take(&mut queue.jobs)
+            };
+            for job in jobs {
+                job();
+            }
+            if signalled.readable().await.is_ok() {
+                while matches!(signalled.try_read(&mut [0; 64]), Ok(64)) {}
+            }
+        }
+    }
+
+    /// Ends the thread; tasks that still run are dropped, which answers them.
+    pub fn stop(&self, deadline: Instant) {
+        let mut queue = self.queue.hold();
+        queue.stopped = true;
+        let jobs = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        drop(jobs);
+        self.wake();
+        let mut queue = self.queue.hold();
+        while !queue.ended {
+            let (next, in_time) =
+                wait_until(&self.ended, queue, Some(deadline + Duration::from_secs(1)));
+            queue = next;
+            if !in_time {
+                return;
+            }
+        }
+        drop(queue);
+        if let Some(thread) = self.thread.hold().take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Keys and values at every revision that is kept.
+
+use crate::error::{Error, Result};
+use crate::request::{Found, Order, Range};
+use crate::types::{Event, KeyRange, KeyValue, RangeEnd};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+
+/// How much history is kept at least, for watches that lag behind.
+const KEPT_REVISIONS: usize = 100_000;
+const KEPT_BYTES: usize = 64 << 20;
+
+/// What an entry of the log costs beside its keys and values.
+const ENTRY: usize = 200;
+
+pub struct History {
+    revision: i64,
+    /// Revisions below this one are gone.
+    compacted: i64,
+    keys: BTreeMap<Bytes, Versions>,
+    log: VecDeque<(i64, Vec<Event>)>,
+    log_bytes: usize,
+}
+
+/// A key's versions, oldest first; a deletion is a version without a value.
+type Versions = Vec<Version>;
+
+struct Version {
+    kv: KeyValue,
+    deleted: bool,
+}
+
+impl Version {
+    fn live(&self) -> Option<&KeyValue> {
+        (!self.deleted).then_some(&self.kv)
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        // etcd begins at revision 1.
+        Self {
+            revision: 1,
+            compacted: 0,
+            keys: BTreeMap::new(),
+            log: VecDeque::new(),
+            log_bytes: 0,
+        }
+    }
+}
+
+impl History {
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    pub fn newest(&self, key: &[u8]) -> Option<&KeyValue> {
+        self.keys.get(key)?.last()?.live()
+    }
+
+    pub fn check_revision(&self, revision: i64) -> Result<()> {
+        if revision > self.revision {
+            return Err(Error::Invalid("required revision is a future revision".into()));
+        }
+        if revision > 0 && revision < self.compacted {
+            return Err(Error::Compacted("required revision has been compacted".into()));
+        }
+        Ok(())
+    }
+
+    pub fn range(&self, range: &Range) -> Result<Found> {
+        self.check_revision(range.revision)?;
+        let mut found = Found { revision: self.revision, ..Found::default() };
+        let by_key = range.order == Order::Key;
+        let limit = if range.limit > 0 { range.limit as usize } else { usize::MAX };
+        for kv in self.at(&range.keys, range.revision) {
+            found.total += 1;
+            if range.max_create_revision > 0 && kv.create_revision > range.max_create_revision {
+                continue;
+            }
+            if by_key && found.kvs.len() == limit {
+                found.more = true;
+                continue;
+            }
+            let mut kv = kv.clone();
+            if range.keys_only {
+                kv.value = Bytes::new();
+            }
+            found.kvs.push(kv);
+        }
+        if !by_key {
+            found.kvs.sort_by_key(|kv| std::cmp::Reverse(kv.create_revision));
+            found.more = found.kvs.len() > limit;
+            found.kvs.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    /// What was live in a range at a revision; 0 for now.
+    fn at<'a>(&'a self, keys: &KeyRange, revision: i64) -> impl Iterator<Item = &'a KeyValue> {
+        let revision = if revision > 0 { revision } else { i64::MAX };
+        self.versions(keys).filter_map(move |(_, versions)| {
+            versions.iter().rfind(|version| version.kv.mod_revision <= revision)?.live()
+        })
+    }
+
+    fn versions<'a>(&'a self, keys: &KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a Versions)> {
+        let from = &keys.key[..];
+        let (first, last) = match &keys.end {
+            RangeEnd::Single => (Bound::Included(from), Bound::Included(from)),
+            // BTreeMap panics where the end is below the start.
+            RangeEnd::Before(end) if end[..] <= *from => {
+                (Bound::Included(from), Bound::Excluded(from))
+            }
+            RangeEnd::Before(end) => (Bound::Included(from), Bound::Excluded(&end[..])),
+            RangeEnd::Unbounded => (Bound::Included(from), Bound::Unbounded),
+        };
+        self.keys.range::<[u8], _>((first, last))
+    }
+
+    pub fn live_keys(&self, keys: &KeyRange) -> Vec<Bytes> {
+        self.at(keys, 0).map(|kv| kv.key.clone()).collect()
+    }
+
+    pub fn put(&mut self, kv: KeyValue) {
+        self.keys.entry(kv.key.clone()).or_default().push(Version { kv, deleted: false });
+    }
+
+    pub fn delete(&mut self, key: Bytes, revision: i64) {
+        let kv = KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
+        self.keys.entry(key).or_default().push(Version { kv, deleted: true });
+    }
+
+    /// Enters the changes of one revision, made by `put` and `delete`, in the log.
+    pub fn commit(&mut self, revision: i64, events: Vec<Event>) {
+        self.revision = revision;
+        self.log_bytes += size(&events);
+        self.log.push_back((revision, events));
+        while self.log.len() > KEPT_REVISIONS || self.log_bytes > KEPT_BYTES {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((revision, events)) = self.log.pop_front() else { return };
+        self.log_bytes -= size(&events);
+        self.compacted = revision + 1;
+        for event in events {
+            let Some(versions) = self.keys.get_mut(&event.kv.key) else { continue };
+            // The newest version at or below the compacted revision is still read.
+            let kept = versions
+                .iter()
+                .rposition(|version| version.kv.mod_revision <= self.compacted)
+                .unwrap_or(0);
+            versions.drain(..kept);
+            if versions.len() == 1 && versions[0].deleted {
+                self.keys.remove(&event.kv.key);
+            }
+        }
+    }
+
+    /// The log from revision `start` on; none if some of it is compacted.
+    pub fn since(&self, start: i64) -> Option<impl Iterator<Item = &[Event]>> {
+        if start < self.compacted {
+            return None;
+        }
+        let first = self.log.partition_point(|(revision, _)| *revision < start);
+        Some(self.log.range(first..).map(|(_, events)| &events[..]))
+    }
+}
+
+fn size(events: &[Event]) -> usize {
+    events.iter().map(|event| event.kv.key.len() + event.kv.value.len() + ENTRY).sum()
+}

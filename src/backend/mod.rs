@@ -1,0 +1,112 @@
+//! What a backend does. The rest, from paging to locks, is written once above it.
+
+pub mod etcd;
+pub mod mem;
+
+use crate::error::{Error, Result};
+use crate::request::{Request, Response};
+use crate::signal::Once;
+use crate::types::{Event, KeyRange};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The contract of both backends:
+///
+/// - Every change makes one new revision; all operations of a transaction share it.
+/// - Reads are linearizable.
+/// - A request is answered exactly once, soon after its deadline at the latest. A
+///   failure other than [`Error::Indeterminate`] means that nothing was changed and
+///   nothing will be.
+/// - A watch gives every change from its start revision on, in order, once, whole
+///   revisions at a time, whatever happens to connections and servers, until it
+///   says that it cannot.
+pub trait Backend: Send + Sync {
+    /// Begins a request and returns. `done` runs on any thread, also on this one
+    /// before the return; it must not block.
+    fn submit(&self, request: Request, deadline: Instant, done: Completion);
+
+    /// Makes a request and waits for its answer.
+    fn call(&self, request: Request, deadline: Instant) -> Result<Response> {
+        let answer = Arc::new(Once::default());
+        let given = answer.clone();
+        self.submit(request, deadline, Completion::new(move |result| given.set(result)));
+        answer.take(None).unwrap_or(Err(Error::Closed))
+    }
+
+    /// Begins to watch `keys` from revision `start` on and returns. The watch ends
+    /// when the sink refuses a notice or the token is dropped; notices on their way
+    /// then may still come.
+    fn watch(&self, keys: KeyRange, start: i64, sink: Arc<dyn WatchSink>) -> WatchToken;
+
+    /// Answers all requests in flight but revocations with [`Error::Closed`] or
+    /// [`Error::Indeterminate`]. Later ones are served still.
+    fn abort(&self);
+
+    /// Ends everything, after the last request.
+    fn close(&self);
+
+    /// Makes a fault happen, on `mem:`.
+    fn fault(&self, spec: &str) -> Result<()>;
+}
+
+/// Takes the answer of a request, once. Dropped without one, it answers that the
+/// request failed in a way nobody foresaw.
+pub struct Completion(Option<Box<dyn FnOnce(Result<Response>) + Send>>);
+
+impl Completion {
+    pub fn new(done: impl FnOnce(Result<Response>) + Send + 'static) -> Self {
+        Self(Some(Box::new(done)))
+    }
+
+    pub fn complete(mut self, result: Result<Response>) {
+        if let Some(done) = self.0.take() {
+            done(result);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(Err(Error::Indeterminate("the request's task failed".into())));
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Notice {
+    /// The server watches: no change from the start revision on is missed.
+    Started,
+    /// One or more whole revisions.
+    Events(Vec<Event>),
+    /// All changes up to this revision were given.
+    Progress(i64),
+    /// The start revision is compacted; the watch has ended.
+    Compacted,
+    /// The watch has ended for this reason.
+    Failed(Error),
+}
+
+/// Takes the notices of one watch, in order. It must not block and must not call
+/// the backend.
+pub trait WatchSink: Send + Sync {
+    /// False ends the watch.
+    fn notice(&self, notice: Notice) -> bool;
+}
+
+/// Ends a watch when dropped. Not to be dropped inside a sink.
+pub struct WatchToken(Option<Box<dyn FnOnce() + Send>>);
+
+impl WatchToken {
+    pub fn new(end: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(end)))
+    }
+}
+
+impl Drop for WatchToken {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The C interface. An export is three moves inside one guard: take the
+//! arguments, call the core once, hand out the answer. Its documentation is the
+//! manual; the order of modules here is the order of sections in the header.
+
+#![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
+
+pub mod common;
+pub mod handle;
+pub mod kv;
+pub mod lock;
+pub mod result;
+pub mod state;
+pub mod status;
+pub mod store;
+pub mod temp_key;
+pub mod types;
+pub mod watch;
+
+mod arg;
+mod callback;
+mod errmsg;
+mod guard;
+mod out;

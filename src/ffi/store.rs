@@ -1,0 +1,106 @@
+//! Section: open and close.
+
+use super::status::{self, hmkv_status};
+use super::types::hmkv;
+use super::{arg, guard, handle, out};
+use crate::store::{Closed, Store};
+use std::ffi::c_char;
+
+/// # Opening and closing
+/// ---
+/// Open a store.
+///
+/// Opening does not need the server, so that daemons may start before etcd:
+/// without option `wait` it checks its arguments and the certificate files and
+/// returns. Each handle has its own connections, temporary keys and lock.
+///
+/// @param endpoint Where the store is:
+///                 `http://host:port`, `https://host:port`, or bare `host:port`
+///                 (http); several members of one cluster joined by commas;
+///                 `mem:`, the store inside this process, shared by all its
+///                 handles and surviving their close; `mem:NAME`, a separate one;
+///                 `env:`, what the environment variable HMKV_ENDPOINT names,
+///                 else ETCD_HOST and ETCD_PORT, else ETCDCTL_ENDPOINTS.
+/// @param options  NULL, "", or items `key=value` separated by `,` or `;` or
+///                 spaces; a value may be quoted with '...', with backslash
+///                 escapes. README and option table list them. NULL is allowed.
+/// @param out      Gets the handle, to be closed with hmkv_close().
+/// @return HMKV_OK;
+///         HMKV_EINVAL: bad endpoint or option, named in hmkv_errmsg();
+///         HMKV_EUNSUPPORTED: an option that is known but not built yet;
+///         HMKV_ETLS: a certificate or key file is unreadable or does not match;
+///         HMKV_EUNAVAIL: `wait` ran out before a linearizable read succeeded;
+///         HMKV_ENOMEM: no thread or descriptor to be had.
+///
+/// Blocks: never without option `wait`, else at most that long. Threads: any.
+/// Since: 0.1.
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hmkv_open(
+    endpoint: *const c_char,
+    options: *const c_char,
+    out: *mut *mut hmkv,
+) -> hmkv_status {
+    guard::status(|| {
+        let out = out::pointer(out)?;
+        let store = Store::open(
+            &arg::utf8(endpoint, "endpoint")?,
+            &arg::optional_utf8(options, "options")?,
+        )?;
+        out.set(handle::insert_store(store)?);
+        Ok(status::OK)
+    })
+}
+
+/// Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
+/// release its lock and delete its temporary keys by revoking their leases.
+///
+/// The handle and its watchers are retired at once. What could not be revoked in
+/// time ends with its lease. When the last store of a process is closed, the
+/// library's threads have ended. What was stored in `mem:` stays.
+///
+/// @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
+/// @return HMKV_OK;
+///         HMKV_TIMED_OUT: the store is closed, but a callback still runs after
+///         `close_timeout`: its userdata stays in use until it returns. No
+///         further callback starts;
+///         HMKV_EINCALLBACK: called from a callback of this store, nothing done.
+///
+/// Blocks: at most for the option `close_timeout` (2 s), while callbacks run or
+/// the server does not answer. Threads: any, except the store's own callbacks.
+/// Since: 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn hmkv_close(kv: *mut hmkv) -> hmkv_status {
+    guard::status(|| {
+        handle::store(kv)?.refuse_own_callback("closing a store")?;
+        let (store, watchers) = handle::retire(kv)?;
+        Ok(match store.close(watchers) {
+            Closed::Fully => status::OK,
+            Closed::CallbackRunning => status::TIMED_OUT,
+        })
+    })
+}
+
+/// Make a fault happen, so that the rare paths of a program can be tested on
+/// `mem:` without a server.
+///
+/// @param kv   A store on `mem:`.
+/// @param spec `expire`: every lease that this handle holds ends at once, as if
+///             its process had been cut off for longer than the TTL. Its
+///             temporary keys and its lock key are deleted, the state callback
+///             (hmkv_on_state()) tells of the loss, and temporary keys are
+///             created again.
+/// @return HMKV_OK when the keys are deleted (the callbacks follow);
+///         HMKV_EUNSUPPORTED: the store is not on `mem:`, or the fault (`cut`,
+///         `compact`, `delay`, `indeterminate`) is not built yet;
+///         HMKV_EINVAL: any other text.
+///
+/// Blocks: never. Threads: any. Since: 0.1.
+#[no_mangle]
+#[must_use]
+pub unsafe extern "C" fn hmkv_mem_fault(kv: *mut hmkv, spec: *const c_char) -> hmkv_status {
+    guard::status(|| {
+        handle::store(kv)?.fault(&arg::utf8(spec, "spec")?)?;
+        Ok(status::OK)
+    })
+}

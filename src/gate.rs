@@ -1,0 +1,142 @@
+//! The door to one user callback: who is inside, and how to wait until nobody is.
+
+use crate::error::{Error, Result};
+use crate::sync::{wait_until, Lock};
+use crate::sys;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A number that nothing else in this process has.
+pub fn unique_id() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+thread_local! {
+    /// Gate and store of the callback that this thread is in; 0 for none.
+    static INSIDE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Refuses what would wait for the very callback that asks for it.
+pub fn refuse_inside(store: u64, what: &str) -> Result<()> {
+    if INSIDE.get().1 == store {
+        return Err(Error::InCallback(format!("{what} from its own callback")));
+    }
+    Ok(())
+}
+
+pub struct Gate {
+    id: u64,
+    store: u64,
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    inside: bool,
+    shut: bool,
+}
+
+/// Which callback waits for which: from the gate that a thread is inside to the
+/// gate that it waits for.
+pub type Waits = HashMap<u64, u64>;
+
+impl Gate {
+    pub fn new(store: u64) -> Self {
+        Self { id: unique_id(), store, state: Mutex::default(), left: Condvar::new() }
+    }
+
+    /// Runs the callback unless the gate is shut. One at a time: the caller sees
+    /// to that.
+    pub fn pass<T>(&self, callback: impl FnOnce() -> T) -> Option<T> {
+        {
+            let mut state = self.state.hold();
+            if state.shut {
+                return None;
+            }
+            state.inside = true;
+        }
+        let _inside = Inside { gate: self, before: INSIDE.replace((self.id, self.store)) };
+        Some(callback())
+    }
+
+    /// From now on nobody passes.
+    pub fn shut(&self) {
+        self.state.hold().shut = true;
+    }
+
+    pub fn store(&self) -> u64 {
+        self.store
+    }
+
+    pub fn is_shut(&self) -> bool {
+        self.state.hold().shut
+    }
+
+    /// Waits until the callback is not running; false when the deadline came first.
+    /// From inside the callback it does not wait.
+    ///
+    /// Where waiting would close a circle of callbacks that wait for each other the
+    /// answer is [`Error::InCallback`].
+    pub fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
+        let (me, _) = INSIDE.get();
+        if me == self.id {
+            return Ok(true);
+        }
+        let mut state = self.state.hold();
+        if !state.inside {
+            return Ok(true);
+        }
+        let _edge = if me != 0 { Some(Edge::new(me, self.id)?) } else { None };
+        while state.inside {
+            let (next, in_time) = wait_until(&self.left, state, deadline);
+            state = next;
+            if !in_time {
+                return Ok(!state.inside);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A thread inside a gate; leaves it by a panic too.
+struct Inside<'a> {
+    gate: &'a Gate,
+    before: (u64, u64),
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        INSIDE.set(self.before);
+        self.gate.state.hold().inside = false;
+        self.gate.left.notify_all();
+    }
+}
+
+struct Edge(u64);
+
+impl Edge {
+    fn new(from: u64, to: u64) -> Result<Self> {
+        let mut waits = sys::process().waits.hold();
+        let mut at = to;
+        while let Some(next) = waits.get(&at) {
+            if *next == from {
+                return Err(Error::InCallback("callbacks wait for each other in a circle".into()));
+            }
+            at = *next;
+        }
+        waits.insert(from, to);
+        Ok(Self(from))
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        sys::process().waits.hold().remove(&self.0);
+    }
+}

@@ -1,0 +1,167 @@
+//! A lease that is kept alive, and that knows when it must count as lost.
+
+use crate::backend::{Backend, Completion};
+use crate::error::{Error, Result};
+use crate::log::{log, Level};
+use crate::request::{Request, Response};
+use crate::store::Store;
+use crate::sync::Lock;
+use crate::sys;
+use crate::timer::Timer;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+/// Longest time for one renewal, and the pause after one that failed.
+const ATTEMPT: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(250);
+
+type OnLost = Box<dyn Fn(i64, &str) + Send + Sync>;
+
+pub struct Lease {
+    pub id: i64,
+    ttl: Duration,
+    backend: Arc<dyn Backend>,
+    timer: Arc<Timer>,
+    state: Mutex<State>,
+    on_lost: OnLost,
+}
+
+struct State {
+    /// Since boot. Counted from before a renewal was sent, so that it ends before
+    /// the server's own time does.
+    valid_until: Duration,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Live,
+    Lost,
+    Closed,
+}
+
+impl Lease {
+    /// `on_lost` runs at most once, with the lease's id and a reason, on any
+    /// thread; it must not block.
+    pub fn grant(
+        store: &Store,
+        ttl: Duration,
+        on_lost: impl Fn(i64, &str) + Send + Sync + 'static,
+    ) -> Result<Arc<Self>> {
+        let id = sys::random_id();
+        let sent = sys::boottime();
+        store.call(Request::Grant { lease: id, ttl_s: ttl.as_secs() as i64 }).map_err(|error| {
+            match error {
+                // A lease that nobody uses ends by itself.
+                Error::Indeterminate(why) => Error::Unavailable(why),
+                other => other,
+            }
+        })?;
+        let lease = Arc::new(Self {
+            id,
+            ttl,
+            backend: store.backend().clone(),
+            timer: store.timer().clone(),
+            state: Mutex::new(State { valid_until: sent + ttl - margin(ttl), phase: Phase::Live }),
+            on_lost: Box::new(on_lost),
+        });
+        lease.renew_after(ttl / 3);
+        Ok(lease)
+    }
+
+    /// Whether its keys are surely still there. Finds the loss where the time is
+    /// over.
+    pub fn is_alive(&self) -> bool {
+        let state = self.state.hold();
+        let (phase, valid_until) = (state.phase, state.valid_until);
+        drop(state);
+        if phase == Phase::Live && sys::boottime() >= valid_until {
+            self.lose("it was not renewed in time");
+            return false;
+        }
+        phase == Phase::Live
+    }
+
+    pub fn lose(&self, why: &str) {
+        {
+            let mut state = self.state.hold();
+            if state.phase != Phase::Live {
+                return;
+            }
+            state.phase = Phase::Lost;
+        }
+        log(Level::Warn, || format!("lease {:x} lost: {why}", self.id));
+        (self.on_lost)(self.id, why);
+    }
+
+    /// Asks the server whether the lease is there, and finds the loss if it is not.
+    pub fn check(&self) -> Result<()> {
+        let deadline = Instant::now() + ATTEMPT;
+        let answer = self.backend.call(Request::TimeToLive { lease: self.id }, deadline);
+        if let Err(Error::Lost(why)) = &answer {
+            self.lose(why);
+        }
+        answer.map(drop)
+    }
+
+    /// Ends the renewals without a word.
+    pub fn stop(&self) {
+        self.state.hold().phase = Phase::Closed;
+    }
+
+    /// Ends the lease on the server, and with it its keys. `done` hears whether
+    /// that is certain.
+    pub fn revoke(&self, deadline: Instant, done: impl FnOnce(Result<Response>) + Send + 'static) {
+        self.stop();
+        self.backend.submit(Request::Revoke { lease: self.id }, deadline, Completion::new(done));
+    }
+
+    fn renew_after(self: &Arc<Self>, delay: Duration) {
+        let weak = Arc::downgrade(self);
+        self.timer.after(delay, move || {
+            if let Some(lease) = weak.upgrade() {
+                lease.renew();
+            }
+        });
+    }
+
+    fn renew(self: &Arc<Self>) {
+        if !self.is_alive() {
+            return;
+        }
+        let sent = sys::boottime();
+        let left = self.state.hold().valid_until.saturating_sub(sent);
+        let deadline = Instant::now() + ATTEMPT.min(self.ttl / 3).min(left);
+        let weak: Weak<Self> = Arc::downgrade(self);
+        let done = Completion::new(move |answer| {
+            if let Some(lease) = weak.upgrade() {
+                lease.renewed(sent, answer);
+            }
+        });
+        self.backend.submit(Request::Renew { lease: self.id }, deadline, done);
+    }
+
+    fn renewed(self: &Arc<Self>, sent: Duration, answer: Result<Response>) {
+        match answer {
+            Ok(_) => {
+                self.state.hold().valid_until = sent + self.ttl - margin(self.ttl);
+                self.renew_after(
+                    (self.ttl / 3).saturating_sub(sys::boottime().saturating_sub(sent)),
+                );
+            }
+            Err(Error::Lost(why)) => self.lose(&why),
+            Err(Error::Closed) => {}
+            Err(error) => {
+                log(Level::Debug, || format!("lease {:x} not renewed: {error}", self.id));
+                let left = self.state.hold().valid_until.saturating_sub(sys::boottime());
+                self.renew_after(PAUSE.min(left));
+            }
+        }
+    }
+}
+
+/// How much earlier than by the clock a lease counts as lost, so that its owner
+/// knows before the server gives its keys away.
+fn margin(ttl: Duration) -> Duration {
+    (ttl / 8).min(Duration::from_millis(500))
+}

@@ -1,0 +1,39 @@
+//! libhmkv: the C library for etcd.
+//!
+//! Calls go down, events come up, and nobody reaches past a neighbour:
+//!
+//! ```text
+//! C caller -> ffi (check, convert, guard)
+//!          -> store, kv, temp_key, lock, watch (what both backends share)
+//!          -> backend: mem | etcd
+//! C callback <- dispatch <- watch queue <- backend
+//! ```
+//!
+//! `ffi` never sees a backend, a backend never knows of C, and async Rust stays
+//! inside `backend/etcd`. `unsafe` exists in `ffi/` and `sys.rs` only. All state
+//! outside a store hangs on [`process::Process`].
+
+mod backend;
+mod dispatch;
+mod endpoint;
+mod error;
+mod feed;
+mod ffi;
+mod gate;
+mod kv;
+mod lease;
+mod lock;
+mod log;
+mod options;
+mod process;
+mod request;
+mod runtime;
+mod signal;
+mod state;
+mod store;
+mod sync;
+mod sys;
+mod temp_key;
+mod timer;
+mod types;
+mod watch;

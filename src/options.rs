@@ -1,0 +1,403 @@
+//! The options of `hmkv_open`: one table from which the parser, the defaults and
+//! the manual come.
+
+mod grammar;
+
+use crate::error::{Error, Result};
+use grammar::{items, size, time};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a known option stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Built {
+    Yes,
+    NotYet,
+}
+
+enum Kind {
+    Word(fn(&mut Options)),
+    Time { least: Duration, most: Duration, set: fn(&mut Options, Duration) },
+    Size { least: usize, most: usize, set: fn(&mut Options, usize) },
+    Text(fn(&mut Options, String)),
+    File(fn(&mut Options, PathBuf)),
+    OneOf(&'static [(&'static str, Built)]),
+}
+
+/// What only the manual shows is read by the test that keeps the README current.
+#[cfg_attr(not(test), allow(dead_code))]
+struct Item {
+    name: &'static str,
+    default: &'static str,
+    built: Built,
+    kind: Kind,
+    meaning: &'static str,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub timeout: Duration,
+    pub wait: Duration,
+    pub close_timeout: Duration,
+    pub temp_ttl: Duration,
+    pub lock: String,
+    pub lock_ttl: Duration,
+    pub cacert: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub server_name: Option<String>,
+    pub insecure: bool,
+    pub debug: bool,
+    pub max_request: usize,
+    pub keepalive: Duration,
+}
+
+const MS: Duration = Duration::from_millis(1);
+const S: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+const TABLE: &[Item] = &[
+    Item {
+        name: "timeout",
+        default: "5s",
+        built: Built::Yes,
+        kind: Kind::Time { least: MS, most: HOUR, set: |o, v| o.timeout = v },
+        meaning: "how long a request may take, connecting and retries included",
+    },
+    Item {
+        name: "wait",
+        default: "0",
+        built: Built::Yes,
+        kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |o, v| o.wait = v },
+        meaning: "how long opening waits for a first linearizable read; 0: opening needs no server",
+    },
+    Item {
+        name: "close_timeout",
+        default: "2s",
+        built: Built::Yes,
+        kind: Kind::Time { least: Duration::ZERO, most: HOUR, set: |o, v| o.close_timeout = v },
+        meaning: "how long closing may take",
+    },
+    Item {
+        name: "temp_ttl",
+        default: "10s",
+        built: Built::Yes,
+        kind: Kind::Time { least: MS, most: YEAR, set: |o, v| o.temp_ttl = whole_seconds(v) },
+        meaning: "lease of the temporary keys; rounded up to seconds, at least 2",
+    },
+    Item {
+        name: "lock",
+        default: "hbtd_dist_lock",
+        built: Built::Yes,
+        kind: Kind::Text(|o, v| o.lock = v),
+        meaning: "name of the distributed lock",
+    },
+    Item {
+        name: "lock_ttl",
+        default: "10s",
+        built: Built::Yes,
+        kind: Kind::Time { least: MS, most: YEAR, set: |o, v| o.lock_ttl = whole_seconds(v) },
+        meaning: "lease of the lock; rounded up to seconds, at least 2",
+    },
+    Item {
+        name: "cacert",
+        default: "the system's",
+        built: Built::Yes,
+        kind: Kind::File(|o, v| o.cacert = Some(v)),
+        meaning: "file of the authorities that may have signed the server's certificate (PEM)",
+    },
+    Item {
+        name: "cert",
+        default: "none",
+        built: Built::Yes,
+        kind: Kind::File(|o, v| o.cert = Some(v)),
+        meaning: "file of the client's certificate chain (PEM); goes with `key`",
+    },
+    Item {
+        name: "key",
+        default: "none",
+        built: Built::Yes,
+        kind: Kind::File(|o, v| o.key = Some(v)),
+        meaning: "file of the client's private key (PEM); goes with `cert`",
+    },
+    Item {
+        name: "server_name",
+        default: "the URL's host",
+        built: Built::Yes,
+        kind: Kind::Text(|o, v| o.server_name = Some(v)),
+        meaning: "name that the server's certificate must have",
+    },
+    Item {
+        name: "insecure",
+        default: "off",
+        built: Built::Yes,
+        kind: Kind::Word(|o| o.insecure = true),
+        meaning: "on http and `mem:` without effect; on https not built yet",
+    },
+    Item {
+        name: "debug",
+        default: "off",
+        built: Built::Yes,
+        kind: Kind::Word(|o| o.debug = true),
+        meaning: "sets the log level of the process to debug",
+    },
+    Item {
+        name: "max_request",
+        default: "1536KiB",
+        built: Built::Yes,
+        kind: Kind::Size { least: 1024, most: 1 << 30, set: |o, v| o.max_request = v },
+        meaning: "largest request that is sent; the server has a limit of its own",
+    },
+    Item {
+        name: "keepalive",
+        default: "10s",
+        built: Built::Yes,
+        // Servers end connections that are pinged more often than every 5 s.
+        kind: Kind::Time { least: Duration::from_secs(6), most: HOUR, set: |o, v| o.keepalive = v },
+        meaning: "how often an idle connection is tested by an HTTP/2 ping, at least 6s",
+    },
+    Item {
+        name: "dispatch",
+        default: "thread",
+        built: Built::Yes,
+        kind: Kind::OneOf(&[("thread", Built::Yes), ("poll", Built::NotYet)]),
+        meaning: "where callbacks run; `poll` is not built yet",
+    },
+    Item {
+        name: "namespace",
+        default: "none",
+        built: Built::NotYet,
+        kind: Kind::Text(|_, _| ()),
+        meaning: "prefix of all keys",
+    },
+    Item {
+        name: "user",
+        default: "none",
+        built: Built::NotYet,
+        kind: Kind::Text(|_, _| ()),
+        meaning: "name to authenticate with",
+    },
+    Item {
+        name: "password",
+        default: "none",
+        built: Built::NotYet,
+        kind: Kind::Text(|_, _| ()),
+        meaning: "password to authenticate with",
+    },
+    Item {
+        name: "password_file",
+        default: "none",
+        built: Built::NotYet,
+        kind: Kind::File(|_, _| ()),
+        meaning: "file with the password",
+    },
+    Item {
+        name: "sync",
+        default: "0",
+        built: Built::NotYet,
+        kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |_, _| () },
+        meaning: "how often the list of members is refreshed",
+    },
+];
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeout: 5 * S,
+            wait: Duration::ZERO,
+            close_timeout: 2 * S,
+            temp_ttl: 10 * S,
+            lock: "hbtd_dist_lock".into(),
+            lock_ttl: 10 * S,
+            cacert: None,
+            cert: None,
+            key: None,
+            server_name: None,
+            insecure: false,
+            debug: false,
+            max_request: 1536 * 1024,
+            keepalive: 10 * S,
+        }
+    }
+}
+
+impl Options {
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut options = Self::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, value) in items(text)? {
+            let item = TABLE
+                .iter()
+                .find(|item| item.name == name)
+                .ok_or_else(|| Error::Invalid(format!("unknown option \"{name}\"")))?;
+            if seen.contains(&item.name) {
+                return Err(Error::Invalid(format!("option \"{name}\" is given twice")));
+            }
+            seen.push(item.name);
+            item.apply(&mut options, value)?;
+        }
+        if options.cert.is_some() != options.key.is_some() {
+            return Err(Error::Invalid("options cert and key go together".into()));
+        }
+        if options.insecure && options.cacert.is_some() {
+            return Err(Error::Invalid("options insecure and cacert exclude each other".into()));
+        }
+        Ok(options)
+    }
+}
+
+impl Item {
+    fn apply(&self, options: &mut Options, value: Option<String>) -> Result<()> {
+        let name = self.name;
+        let invalid = |why: String| Err(Error::Invalid(format!("option \"{name}\": {why}")));
+        if self.built == Built::NotYet {
+            return Err(Error::Unsupported(format!("option \"{name}\" is not built yet")));
+        }
+        if let Kind::Word(set) = self.kind {
+            if value.is_some() {
+                return invalid("takes no value".into());
+            }
+            set(options);
+            return Ok(());
+        }
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            return invalid("needs a value".into());
+        };
+        match self.kind {
+            Kind::Word(_) => {}
+            Kind::Text(set) => set(options, value),
+            Kind::File(set) => set(options, value.into()),
+            Kind::Time { least, most, set } => match time(&value) {
+                Some(time) if (least..=most).contains(&time) => set(options, time),
+                Some(_) => {
+                    return invalid(format!("\"{value}\" is not from {least:?} to {most:?}"))
+                }
+                None => {
+                    return invalid(format!("\"{value}\" is no time such as 500ms, 5s, 2m, 1h"))
+                }
+            },
+            Kind::Size { least, most, set } => match size(&value) {
+                Some(size) if (least..=most).contains(&size) => set(options, size),
+                Some(_) => {
+                    return invalid(format!("\"{value}\" is not from {least} to {most} bytes"))
+                }
+                None => {
+                    return invalid(format!("\"{value}\" is no size such as 65536, 512KiB, 2MiB"))
+                }
+            },
+            Kind::OneOf(choices) => match choices.iter().find(|(choice, _)| *choice == value) {
+                Some((_, Built::Yes)) => {}
+                Some((_, Built::NotYet)) => {
+                    return Err(Error::Unsupported(format!(
+                        "option \"{name}={value}\" is not built yet"
+                    )))
+                }
+                None => return invalid(format!("unknown value \"{value}\"")),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Leases have whole seconds, and the server makes 2 of less.
+fn whole_seconds(time: Duration) -> Duration {
+    let up = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs((time.as_secs() + up).max(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invalid(text: &str) -> String {
+        match Options::parse(text) {
+            Err(Error::Invalid(why)) => why,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_tells_the_defaults() {
+        let text: String = TABLE
+            .iter()
+            .filter(|item| item.built == Built::Yes)
+            .filter(|item| {
+                matches!(item.kind, Kind::Time { .. } | Kind::Size { .. }) || item.name == "lock"
+            })
+            .map(|item| format!("{}={},", item.name, item.default))
+            .collect();
+        let parsed = Options::parse(&text).expect("the defaults are legal");
+        assert_eq!(format!("{parsed:?}"), format!("{:?}", Options::default()));
+    }
+
+    #[test]
+    fn separators_quotes_and_words() {
+        let options =
+            Options::parse("timeout=250ms;lock='a, \\'b\\\\' insecure\tdebug,,").expect("legal");
+        assert_eq!(options.timeout, 250 * MS);
+        assert_eq!(options.lock, "a, 'b\\");
+        assert!(options.insecure && options.debug);
+        assert!(Options::parse("").is_ok() && Options::parse(" ;, ").is_ok());
+    }
+
+    #[test]
+    fn errors_name_the_item_and_never_show_a_secret() {
+        assert!(invalid("colour=red").contains("colour"));
+        assert!(invalid("timeout=0").contains("timeout"));
+        assert!(invalid("timeout=5").contains("timeout"));
+        assert!(invalid("timeout=-1s").contains("timeout"));
+        assert!(invalid("timeout").contains("timeout"));
+        assert!(invalid("timeout=99999999999999999999h").contains("timeout"));
+        assert!(invalid("debug=1").contains("debug"));
+        assert!(invalid("lock=a lock=b").contains("twice"));
+        assert!(invalid("lock='a").contains("quote"));
+        assert!(invalid("lock='a'b").contains("quote"));
+        assert!(invalid("cert=x").contains("key"));
+        assert!(invalid("insecure cacert=x").contains("cacert"));
+        assert!(invalid("dispatch=fast").contains("dispatch"));
+        assert!(!invalid("password='hunter2").contains("hunter2"));
+    }
+
+    #[test]
+    fn known_options_that_are_not_built_say_so() {
+        for item in
+            ["namespace=a/", "user=u", "password=p", "password_file=f", "sync=1m", "dispatch=poll"]
+        {
+            let name = item.split('=').next().expect("a name");
+            match Options::parse(item) {
+                Err(Error::Unsupported(why)) => {
+                    assert!(why.contains(name) && !why.contains("=p\""), "{why}")
+                }
+                other => panic!("{item}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn leases_have_whole_seconds_and_at_least_two() {
+        let ttl = |text: &str| Options::parse(text).expect("legal").temp_ttl;
+        assert_eq!(ttl("temp_ttl=1ms"), 2 * S);
+        assert_eq!(ttl("temp_ttl=2001ms"), 3 * S);
+        assert_eq!(ttl("temp_ttl=10s"), 10 * S);
+    }
+
+    #[test]
+    fn readme_has_the_table() {
+        let mut table = String::from("| option | default | meaning |\n|---|---|---|\n");
+        for item in TABLE {
+            let note = if item.built == Built::NotYet { " (not built yet)" } else { "" };
+            table += &format!("| `{}` | {} | {}{note} |\n", item.name, item.default, item.meaning);
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).expect("README.md");
+        let (begin, end) = ("<!-- options: begin -->\n", "<!-- options: end -->");
+        let from = readme.find(begin).expect("begin mark") + begin.len();
+        let to = readme.find(end).expect("end mark");
+        if readme[from..to] != table {
+            let updated = [&readme[..from], &table, &readme[to..]].concat();
+            std::fs::write(path, updated).expect("write README.md");
+            panic!("the option table in README.md was stale; it is updated now, commit it");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The library's threads: born with the first open store, gone with the last.
+
+use crate::backend::etcd::Io;
+use crate::dispatch::Pool;
+use crate::error::Result;
+use crate::sync::Lock;
+use crate::sys;
+use crate::timer::Timer;
+use once_cell::sync::OnceCell;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+pub struct Runtime {
+    pub timer: Arc<Timer>,
+    pub pool: Arc<Pool>,
+    timer_thread: Mutex<Option<JoinHandle<()>>>,
+    io: OnceCell<Arc<Io>>,
+}
+
+/// The runtime of this process, while it has users.
+#[derive(Default)]
+pub struct Shared {
+    current: Option<Arc<Runtime>>,
+    users: usize,
+}
+
+impl Runtime {
+    /// Each success is to be paired with one [`Runtime::release`].
+    pub fn acquire() -> Result<Arc<Self>> {
+        let mut shared = sys::process().runtime.hold();
+        let runtime = match &shared.current {
+            Some(runtime) => runtime.clone(),
+            None => {
+                let (timer, thread) = Timer::start()?;
+                let runtime = Arc::new(Self {
+                    pool: Pool::new(timer.clone()),
+                    timer,
+                    timer_thread: Mutex::new(Some(thread)),
+                    io: OnceCell::new(),
+                });
+                shared.current = Some(runtime.clone());
+                runtime
+            }
+        };
+        shared.users += 1;
+        Ok(runtime)
+    }
+
+    /// The thread of network I/O, started when the first store needs it.
+    pub fn io(&self) -> Result<&Arc<Io>> {
+        self.io.get_or_try_init(Io::start)
+    }
+
+    /// Ends the threads if this was the last user, waiting for callbacks that still
+    /// run until the deadline.
+    pub fn release(deadline: Instant) {
+        let last = {
+            let mut shared = sys::process().runtime.hold();
+            shared.users -= 1;
+            if shared.users > 0 {
+                return;
+            }
+            shared.current.take()
+        };
+        let Some(runtime) = last else { return };
+        runtime.pool.stop(deadline);
+        if let Some(io) = runtime.io.get() {
+            io.stop(deadline);
+        }
+        runtime.timer.stop();
+        let thread = runtime.timer_thread.hold().take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What the standard library does not offer: signal masks, a clock that counts
+//! suspend, fork detection, randomness.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Signals that a thread raises by its own fault; blocking them would be undefined.
+const OWN_FAULTS: [libc::c_int; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT];
+
+/// Starts a thread in which all signals are blocked, so that the program's
+/// handlers never run on it. A signal mask is inherited: set around the start, it
+/// holds from the thread's first instruction.
+pub fn spawn(
+    name: &str,
+    stack: usize,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let builder = std::thread::Builder::new().name(name.into()).stack_size(stack);
+    // SAFETY: the sets are initialised by sigfillset before they are read.
+    unsafe {
+        let (mut blocked, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&mut blocked);
+        for signal in OWN_FAULTS {
+            libc::sigdelset(&mut blocked, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &blocked, &mut before);
+        let thread = builder.spawn(run);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        thread
+    }
+}
+
+/// Time since boot, suspend included. Leases end by it.
+pub fn boottime() -> Duration {
+    // SAFETY: the clock exists since Linux 2.6.39; `now` is written by the call.
+    let now = unsafe {
+        let mut now = std::mem::zeroed::<libc::timespec>();
+        libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now);
+        now
+    };
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+static FORKS: AtomicU32 = AtomicU32::new(0);
+static PROCESS: AtomicPtr<crate::process::Process> = AtomicPtr::new(std::ptr::null_mut());
+/// What a child inherited: kept reachable, never looked into again, because its
+/// locks may be held by threads that the child does not have.
+static INHERITED: AtomicPtr<crate::process::Process> = AtomicPtr::new(std::ptr::null_mut());
+
+/// How many forks lie between the first user of the library and this process.
+pub fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+extern "C" fn after_fork_in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    INHERITED.store(PROCESS.swap(std::ptr::null_mut(), Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// The library's only global state. A forked child gets its own, empty.
+pub fn process() -> &'static crate::process::Process {
+    let mut current = PROCESS.load(Ordering::Acquire);
+    if current.is_null() {
+        static AT_FORK: std::sync::Once = std::sync::Once::new();
+        AT_FORK.call_once(|| {
+            // SAFETY: the handler makes atomic stores only.
+            unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+        });
+        let fresh = Box::into_raw(Box::default());
+        match PROCESS.compare_exchange(
+            std::ptr::null_mut(),
+            fresh,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
+            Ok(_) => current = fresh,
+            Err(other) => {
+                // SAFETY: `fresh` was not published.
+                drop(unsafe { Box::from_raw(fresh) });
+                current = other;
+            }
+        }
+    }
+    // SAFETY: once published it is never freed.
+    unsafe { &*current }
+}
+
+/// Says one line on standard error and ends the process: a foreign exception or a
+/// thread exit is unwinding through the library.
+pub fn abort_unwinding() -> ! {
+    const LINE: &[u8] = b"libhmkv: a callback was left by an exception or pthread_exit; aborting\n";
+    // SAFETY: writes a static buffer.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
+        libc::abort()
+    }
+}
+
+/// 63 random bits from the kernel, never 0.
+pub fn random_id() -> i64 {
+    let mut bits = 0u64;
+    // SAFETY: eight bytes of a live variable; such a short read is never partial.
+    let got = unsafe { libc::getrandom(std::ptr::from_mut(&mut bits).cast(), 8, 0) };
+    if got != 8 {
+        bits = boottime().as_nanos() as u64 ^ u64::from(std::process::id()) << 40;
+    }
+    (bits >> 1).max(1) as i64
+}
