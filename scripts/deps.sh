@@ -49,6 +49,7 @@ ctest cmake
 ${PROTOC:-protoc} protobuf-compiler
 etcd etcd-server
 etcdctl etcd-client
+openssl openssl
 pkg-config pkg-config
 python3 python3
 valgrind valgrind

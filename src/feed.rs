@@ -42,7 +42,8 @@ struct Inner {
     bytes: usize,
     /// From here on nothing is queued yet.
     next: i64,
-    /// Create revisions of the keys that exist, as far as was consumed.
+    /// Create revisions of the keys that exist, as far as was consumed; 0 where it
+    /// is not known.
     known: BTreeMap<Bytes, i64>,
     link: Link,
     token: Option<WatchToken>,
@@ -149,9 +150,6 @@ impl Feed {
     /// Takes the next event without waiting.
     pub fn try_next(&self) -> Next {
         let mut inner = self.inner.hold();
-        if let Link::Ended(error) = &inner.link {
-            return Next::Ended(error.clone());
-        }
         if let Some(event) = inner.queue.pop_front() {
             inner.bytes -= size(&event);
             match event.kind {
@@ -162,9 +160,10 @@ impl Feed {
             };
             return Next::Event(event);
         }
-        match inner.link {
+        match &inner.link {
             Link::Cut | Link::Compacted => Next::Broken,
-            _ => Next::Empty,
+            Link::Starting | Link::Live => Next::Empty,
+            Link::Ended(error) => Next::Ended(error.clone()),
         }
     }
 
@@ -182,11 +181,14 @@ impl Feed {
                     Ok(()) => continue,
                     Err(Error::Unavailable(_)) => {
                         let pause = Instant::now() + PAUSE;
-                        self.wait(Some(deadline.map_or(pause, |deadline| deadline.min(pause))));
+                        let until = deadline.map_or(pause, |deadline| deadline.min(pause));
+                        self.wait_while(Some(until), |link| !matches!(link, Link::Ended(_)));
                     }
                     Err(error) => return Err(error),
                 },
-                Next::Empty => self.wait(deadline),
+                Next::Empty => {
+                    self.wait_while(deadline, |link| matches!(link, Link::Starting | Link::Live));
+                }
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 if let Next::Event(event) = self.try_next() {
@@ -197,9 +199,10 @@ impl Feed {
         }
     }
 
-    fn wait(&self, deadline: Option<Instant>) {
+    /// Waits for a notice unless there is something to do already.
+    fn wait_while(&self, deadline: Option<Instant>, idle: impl Fn(&Link) -> bool) {
         let inner = self.inner.hold();
-        if inner.queue.is_empty() && !matches!(inner.link, Link::Ended(_)) {
+        if inner.queue.is_empty() && idle(&inner.link) {
             drop(wait_until(&self.arrived, inner, deadline));
         }
     }
@@ -236,7 +239,7 @@ impl Feed {
         let mut events = Vec::new();
         for kv in found.kvs {
             let known = gone.remove(&kv.key);
-            if known.is_some_and(|created| created != kv.create_revision) {
+            if known.is_some_and(|created| created != 0 && created != kv.create_revision) {
                 events.push(Event::delete(kv.key.clone(), kv.create_revision));
             }
             if kv.mod_revision >= consumed {

@@ -6,7 +6,7 @@ use crate::sys;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -29,9 +29,39 @@ pub fn refuse_inside(store: u64, what: &str) -> Result<()> {
     Ok(())
 }
 
+/// The callbacks of one store.
+pub struct Callbacks {
+    store: u64,
+    running: Mutex<usize>,
+    none: Condvar,
+}
+
+impl Callbacks {
+    pub fn new(store: u64) -> Arc<Self> {
+        Arc::new(Self { store, running: Mutex::default(), none: Condvar::new() })
+    }
+
+    pub fn store(&self) -> u64 {
+        self.store
+    }
+
+    /// Waits until none is running; false when the deadline came first.
+    pub fn wait(&self, deadline: Instant) -> bool {
+        let mut running = self.running.hold();
+        while *running > 0 {
+            let (next, in_time) = wait_until(&self.none, running, Some(deadline));
+            running = next;
+            if !in_time {
+                break;
+            }
+        }
+        *running == 0
+    }
+}
+
 pub struct Gate {
     id: u64,
-    store: u64,
+    callbacks: Arc<Callbacks>,
     state: Mutex<State>,
     left: Condvar,
 }
@@ -47,8 +77,9 @@ struct State {
 pub type Waits = HashMap<u64, u64>;
 
 impl Gate {
-    pub fn new(store: u64) -> Self {
-        Self { id: unique_id(), store, state: Mutex::default(), left: Condvar::new() }
+    pub fn new(callbacks: &Arc<Callbacks>) -> Self {
+        let callbacks = callbacks.clone();
+        Self { id: unique_id(), callbacks, state: Mutex::default(), left: Condvar::new() }
     }
 
     /// Runs the callback unless the gate is shut. One at a time: the caller sees
@@ -56,12 +87,14 @@ impl Gate {
     pub fn pass<T>(&self, callback: impl FnOnce() -> T) -> Option<T> {
         {
             let mut state = self.state.hold();
-            if state.shut {
+            if state.shut || sys::exiting() {
                 return None;
             }
             state.inside = true;
+            *self.callbacks.running.hold() += 1;
         }
-        let _inside = Inside { gate: self, before: INSIDE.replace((self.id, self.store)) };
+        let before = INSIDE.replace((self.id, self.callbacks.store));
+        let _inside = Inside { gate: self, before };
         Some(callback())
     }
 
@@ -71,36 +104,28 @@ impl Gate {
     }
 
     pub fn store(&self) -> u64 {
-        self.store
+        self.callbacks.store
     }
 
     pub fn is_shut(&self) -> bool {
         self.state.hold().shut
     }
 
-    /// Waits until the callback is not running; false when the deadline came first.
-    /// From inside the callback it does not wait.
+    /// Waits until the callback is not running. From inside it does not wait.
     ///
     /// Where waiting would close a circle of callbacks that wait for each other the
     /// answer is [`Error::InCallback`].
-    pub fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
+    pub fn wait(&self) -> Result<()> {
         let (me, _) = INSIDE.get();
-        if me == self.id {
-            return Ok(true);
-        }
         let mut state = self.state.hold();
-        if !state.inside {
-            return Ok(true);
+        if me == self.id || !state.inside {
+            return Ok(());
         }
         let _edge = if me != 0 { Some(Edge::new(me, self.id)?) } else { None };
         while state.inside {
-            let (next, in_time) = wait_until(&self.left, state, deadline);
-            state = next;
-            if !in_time {
-                return Ok(!state.inside);
-            }
+            state = wait_until(&self.left, state, None).0;
         }
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -115,6 +140,8 @@ impl Drop for Inside<'_> {
         INSIDE.set(self.before);
         self.gate.state.hold().inside = false;
         self.gate.left.notify_all();
+        *self.gate.callbacks.running.hold() -= 1;
+        self.gate.callbacks.none.notify_all();
     }
 }
 

@@ -6,11 +6,11 @@ use crate::store::Store;
 use crate::types::{KeyRange, KeyValue};
 use bytes::Bytes;
 
-/// Keys in the first page of a range, before their size is known, and the size
-/// that later pages aim at.
-const FIRST_PAGE: i64 = 256;
+/// Keys in the first page of a range, before their size is known; the size that
+/// later pages aim at; and how much larger than all before one may be.
+const FIRST_PAGE: i64 = 8;
 const PAGE_BYTES: usize = 4 << 20;
-const LARGEST_PAGE: i64 = 1 << 16;
+const GROWTH: i64 = 64;
 
 pub fn put(store: &Store, key: Bytes, value: Bytes) -> Result<()> {
     store.call(Txn::always(Op::Put { key, value, lease: 0 }).into()).map(drop)
@@ -90,5 +90,5 @@ fn range(store: &Store, keys: KeyRange) -> Result<Found> {
 fn next_page(read: &Found) -> i64 {
     let bytes: usize = read.kvs.iter().map(|kv| kv.key.len() + kv.value.len() + 64).sum();
     let average = bytes / read.kvs.len().max(1);
-    ((PAGE_BYTES / average.max(1)) as i64).clamp(1, LARGEST_PAGE)
+    ((PAGE_BYTES / average.max(1)) as i64).clamp(1, GROWTH * read.kvs.len() as i64)
 }

@@ -46,17 +46,23 @@ impl Lease {
     pub fn grant(
         store: &Store,
         ttl: Duration,
+        deadline: Instant,
         on_lost: impl Fn(i64, &str) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let id = sys::random_id();
-        let sent = sys::boottime();
-        store.call(Request::Grant { lease: id, ttl_s: ttl.as_secs() as i64 }).map_err(|error| {
-            match error {
-                // A lease that nobody uses ends by itself.
-                Error::Indeterminate(why) => Error::Unavailable(why),
-                other => other,
-            }
-        })?;
+        let mut sent = sys::boottime();
+        let unused = |error| match error {
+            // A lease that nobody uses ends by itself.
+            Error::Indeterminate(why) | Error::Lost(why) => Error::Unavailable(why),
+            other => other,
+        };
+        let grant = Request::Grant { lease: id, ttl_s: ttl.as_secs() as i64 };
+        store.call_until(grant, deadline).map_err(unused)?;
+        if sys::boottime() - sent > ttl / 3 {
+            // Granted late, or long ago by an attempt whose answer was lost.
+            sent = sys::boottime();
+            store.call_until(Request::Renew { lease: id }, deadline).map_err(unused)?;
+        }
         let lease = Arc::new(Self {
             id,
             ttl,

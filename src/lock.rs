@@ -67,6 +67,7 @@ enum Phase {
 
 #[derive(Default)]
 struct Queueing {
+    lease: i64,
     saw_holder: bool,
     /// The one ahead in the queue, while it is watched.
     ahead: Option<Arc<Feed>>,
@@ -132,8 +133,6 @@ impl DistLock {
     /// Answers at once where this handle holds the lock; else makes this caller the
     /// one that queues, after another on the same handle.
     fn begin(&self, store: &Store, deadline: Option<Instant>) -> Result<Option<Attempt>> {
-        // The other caller's joining is not part of this one's wait.
-        let deadline = deadline.map(|deadline| deadline + store.timeout());
         loop {
             let mut inner = self.inner.hold();
             if inner.closed {
@@ -149,15 +148,21 @@ impl DistLock {
                     // A loss found by another thread is about to be entered.
                     self.lost(lease.id);
                 }
-                Phase::Queueing(queueing) => {
-                    let saw_holder = queueing.saw_holder;
-                    let (inner, in_time) = wait_until(&self.changed, inner, deadline);
+                Phase::Queueing(Queueing { saw_holder, .. }) => {
+                    let saw_holder = *saw_holder;
+                    // While the other caller joins, this one's wait has not begun.
+                    let joining = if saw_holder { Duration::ZERO } else { store.timeout() };
+                    let until = deadline.map(|deadline| deadline + joining);
+                    let (inner, in_time) = wait_until(&self.changed, inner, until);
                     drop(inner);
-                    if !in_time && saw_holder {
-                        return Ok(Some(Attempt::Busy));
-                    }
-                    if !in_time {
-                        return Err(Error::Unavailable("the queue was not joined in time".into()));
+                    match (in_time, saw_holder) {
+                        (true, _) => {}
+                        (false, true) => return Ok(Some(Attempt::Busy)),
+                        (false, false) => {
+                            return Err(Error::Unavailable(
+                                "the queue was not joined in time".into(),
+                            ))
+                        }
                     }
                 }
                 Phase::Idle => {
@@ -185,7 +190,7 @@ impl DistLock {
             Phase::Held(held) if held.lease.id == lease => {
                 std::mem::replace(&mut inner.phase, Phase::Idle)
             }
-            Phase::Queueing(queueing) => {
+            Phase::Queueing(queueing) if queueing.lease == lease => {
                 let ahead = queueing.ahead.clone();
                 drop(inner);
                 if let Some(feed) = ahead {

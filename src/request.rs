@@ -1,7 +1,7 @@
 //! Requests and their answers as data, the same for every backend.
 
 use crate::error::{Error, Result};
-use crate::types::{KeyRange, KeyValue};
+use crate::types::{KeyRange, KeyValue, RangeEnd};
 use bytes::Bytes;
 
 /// etcd's default limit of operations in one transaction.
@@ -252,7 +252,10 @@ impl Txn {
         });
         let ops = self.then.iter().chain(&self.or_else).map(|op| match op {
             Op::Put { key, value, .. } => key.len() + value.len() + FRAME,
-            Op::Delete(keys) | Op::Range(Range { keys, .. }) => 2 * keys.key.len() + FRAME,
+            Op::Delete(keys) | Op::Range(Range { keys, .. }) => match &keys.end {
+                RangeEnd::Before(end) => keys.key.len() + end.len() + FRAME,
+                RangeEnd::Single | RangeEnd::Unbounded => keys.key.len() + FRAME,
+            },
         });
         compares.chain(ops).sum()
     }

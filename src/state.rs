@@ -2,12 +2,11 @@
 
 use crate::dispatch::{Pool, Schedule, Strand};
 use crate::error::Result;
-use crate::gate::Gate;
+use crate::gate::{Callbacks, Gate};
 use crate::sync::Lock;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 /// A listener that never returns must not make the queue grow for ever.
 const QUEUE: usize = 1024;
@@ -25,7 +24,7 @@ pub trait StateConsumer: Send + Sync {
 }
 
 pub struct StateEvents {
-    store: u64,
+    callbacks: Arc<Callbacks>,
     pool: Arc<Pool>,
     schedule: Schedule,
     inner: Mutex<Inner>,
@@ -43,9 +42,9 @@ struct Listener {
 }
 
 impl StateEvents {
-    pub fn new(store: u64, pool: Arc<Pool>) -> Arc<Self> {
+    pub fn new(callbacks: Arc<Callbacks>, pool: Arc<Pool>) -> Arc<Self> {
         let (schedule, inner) = (Schedule::default(), Mutex::default());
-        Arc::new(Self { store, pool, schedule, inner })
+        Arc::new(Self { callbacks, pool, schedule, inner })
     }
 
     /// Replaces the listener, and waits until the former one is not running.
@@ -53,12 +52,17 @@ impl StateEvents {
         if consumer.is_some() {
             self.pool.ensure_thread()?;
         }
-        let listener =
-            consumer.map(|consumer| Arc::new(Listener { gate: Gate::new(self.store), consumer }));
-        let former = std::mem::replace(&mut self.inner.hold().listener, listener);
+        let gate = Gate::new(&self.callbacks);
+        let listener = consumer.map(|consumer| Arc::new(Listener { gate, consumer }));
+        let former = {
+            let mut inner = self.inner.hold();
+            // What happened before is not this listener's.
+            inner.queue.clear();
+            std::mem::replace(&mut inner.listener, listener)
+        };
         if let Some(former) = former {
             former.gate.shut();
-            former.gate.wait(None)?;
+            former.gate.wait()?;
         }
         Ok(())
     }
@@ -73,11 +77,11 @@ impl StateEvents {
         self.pool.wake(self.clone());
     }
 
-    /// No call begins any more; waits for a running one until the deadline.
-    pub fn close(&self, deadline: Instant) -> bool {
-        let Some(listener) = self.inner.hold().listener.take() else { return true };
-        listener.gate.shut();
-        listener.gate.wait(Some(deadline)).unwrap_or(false)
+    /// No call begins any more.
+    pub fn close(&self) {
+        if let Some(listener) = self.inner.hold().listener.take() {
+            listener.gate.shut();
+        }
     }
 }
 

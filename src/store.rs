@@ -7,7 +7,7 @@ use crate::dispatch::Pool;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
-use crate::gate::{self, unique_id};
+use crate::gate::{self, unique_id, Callbacks};
 use crate::lock::DistLock;
 use crate::options::Options;
 use crate::request::{Range, Request, Response};
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 pub struct Store {
-    id: u64,
+    callbacks: Arc<Callbacks>,
     options: Options,
     backend: Arc<dyn Backend>,
     runtime: Arc<Runtime>,
@@ -62,10 +62,10 @@ impl Store {
         let backend = backend(endpoint, &options, &runtime).inspect_err(|_| {
             Runtime::release(Instant::now() + options.close_timeout);
         })?;
-        let id = unique_id();
+        let callbacks = Callbacks::new(unique_id());
         let store = Arc::new_cyclic(|me: &Weak<Self>| Self {
-            id,
-            state: StateEvents::new(id, runtime.pool.clone()),
+            state: StateEvents::new(callbacks.clone(), runtime.pool.clone()),
+            callbacks,
             temp_keys: TempKeys::new(me.clone(), options.temp_ttl),
             lock: DistLock::new(me.clone(), options.lock.clone(), options.lock_ttl),
             options,
@@ -91,7 +91,11 @@ impl Store {
     }
 
     pub fn id(&self) -> u64 {
-        self.id
+        self.callbacks.store()
+    }
+
+    pub fn callbacks(&self) -> &Arc<Callbacks> {
+        &self.callbacks
     }
 
     pub fn backend(&self) -> &Arc<dyn Backend> {
@@ -168,7 +172,7 @@ impl Store {
     }
 
     pub fn refuse_own_callback(&self, what: &str) -> Result<()> {
-        gate::refuse_inside(self.id, what)
+        gate::refuse_inside(self.id(), what)
     }
 
     /// Ends everything. `watchers` are those with a handle; whoever calls this has
@@ -180,7 +184,7 @@ impl Store {
             self.closed.store(true, Ordering::Release);
             std::mem::take(&mut feeds.open)
         };
-        for watcher in &watchers {
+        for watcher in watchers {
             watcher.end();
         }
         for feed in feeds.into_values().filter_map(|feed| feed.upgrade()) {
@@ -189,11 +193,8 @@ impl Store {
         self.backend.abort();
         self.lock.close(deadline);
         self.temp_keys.close(deadline);
-        let mut quiet = self.state.close(deadline);
-        for watcher in &watchers {
-            // Waiting in a circle of callbacks is cut short here too.
-            quiet &= watcher.wait(Some(deadline)).unwrap_or(false);
-        }
+        self.state.close();
+        let quiet = self.callbacks.wait(deadline);
         self.backend.close();
         Runtime::release(deadline);
         if quiet {

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,6 +57,17 @@ pub fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn at_exit() {
+    EXITING.store(true, Ordering::Relaxed);
+}
+
+/// Whether the library's exit handler ran: from then on no callback starts.
+pub fn exiting() -> bool {
+    EXITING.load(Ordering::Relaxed)
+}
+
 extern "C" fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     INHERITED.store(PROCESS.swap(std::ptr::null_mut(), Ordering::Relaxed), Ordering::Relaxed);
@@ -68,8 +79,11 @@ pub fn process() -> &'static crate::process::Process {
     if current.is_null() {
         static AT_FORK: std::sync::Once = std::sync::Once::new();
         AT_FORK.call_once(|| {
-            // SAFETY: the handler makes atomic stores only.
-            unsafe { libc::pthread_atfork(None, None, Some(after_fork_in_child)) };
+            // SAFETY: the handlers make atomic stores only.
+            unsafe {
+                libc::pthread_atfork(None, None, Some(after_fork_in_child));
+                libc::atexit(at_exit);
+            }
         });
         let fresh = Box::into_raw(Box::default());
         match PROCESS.compare_exchange(
@@ -98,6 +112,31 @@ pub fn abort_unwinding() -> ! {
     unsafe {
         libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len());
         libc::abort()
+    }
+}
+
+/// Puts off cancellation of the calling thread while it lives, so that a deferred
+/// cancel acts after the call and never unwinds through Rust.
+pub struct NoCancel(libc::c_int);
+
+extern "C" {
+    fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+}
+
+impl NoCancel {
+    pub fn new() -> Self {
+        const PTHREAD_CANCEL_DISABLE: libc::c_int = 1;
+        let mut before = 0;
+        // SAFETY: writes one number.
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut before) };
+        Self(before)
+    }
+}
+
+impl Drop for NoCancel {
+    fn drop(&mut self) {
+        // SAFETY: restores what was there; no cancellation point.
+        unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
     }
 }
 

@@ -9,12 +9,12 @@ use crate::request::{Compare, Comparison, Op, Range, Target, Txn, TxnAnswer};
 use crate::signal::Once;
 use crate::state::State;
 use crate::store::Store;
-use crate::sync::Lock;
+use crate::sync::{wait_until, Lock};
 use crate::types::{Event, EventKind, KeyRange};
 use crate::watch::{Consumer, Kinds, Watcher};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 const VALUE: Bytes = Bytes::from_static(b"1");
@@ -26,8 +26,8 @@ pub struct TempKeys {
     store: Weak<Store>,
     ttl: Duration,
     schedule: Schedule,
-    /// Held while keys are stored or restored; blocks.
-    turn: Mutex<()>,
+    /// Taken while keys are stored or restored.
+    turn: Turn,
     inner: Mutex<Inner>,
 }
 
@@ -35,31 +35,35 @@ pub struct TempKeys {
 struct Inner {
     lease: Option<Arc<Lease>>,
     keys: BTreeMap<Bytes, TempKey>,
+    /// The last lease whose loss was told.
+    told: i64,
     closed: bool,
 }
 
 struct TempKey {
-    /// The lease that it was last stored with.
+    /// The lease that it was last stored with, and when.
     lease: i64,
+    revision: i64,
     /// Watches for the key's end.
     guard: Arc<Watcher>,
 }
 
 impl TempKeys {
     pub fn new(store: Weak<Store>, ttl: Duration) -> Arc<Self> {
-        let (schedule, turn, inner) = (Schedule::default(), Mutex::default(), Mutex::default());
+        let (schedule, turn, inner) = (Schedule::default(), Turn::default(), Mutex::default());
         Arc::new(Self { store, ttl, schedule, turn, inner })
     }
 
     pub fn add(self: &Arc<Self>, store: &Arc<Store>, key: Bytes) -> Result<()> {
         store.pool().ensure_thread()?;
-        let _turn = self.turn.hold();
+        let deadline = store.deadline();
+        let _turn = self.turn.take(deadline)?;
         loop {
-            let lease = self.lease(store)?;
-            match store.call(Txn::always(put(&key, lease.id)).into()) {
+            let lease = self.lease(store, deadline)?;
+            match store.call_until(Txn::always(put(&key, lease.id)).into(), deadline) {
                 Ok(answer) => {
                     let revision = answer.into_txn()?.revision;
-                    return self.enter(store, key, lease.id, revision);
+                    return self.enter(store, key, &lease, revision);
                 }
                 Err(Error::Lost(why)) => lease.lose(&why),
                 Err(error) => return Err(error),
@@ -68,13 +72,13 @@ impl TempKeys {
     }
 
     /// The lease, made where there is none or it was lost.
-    fn lease(self: &Arc<Self>, store: &Arc<Store>) -> Result<Arc<Lease>> {
+    fn lease(self: &Arc<Self>, store: &Arc<Store>, deadline: Instant) -> Result<Arc<Lease>> {
         let current = self.inner.hold().lease.clone();
         if let Some(lease) = current.filter(|lease| lease.is_alive()) {
             return Ok(lease);
         }
         let me = Arc::downgrade(self);
-        let lease = Lease::grant(store, self.ttl, move |id, why| {
+        let lease = Lease::grant(store, self.ttl, deadline, move |id, why| {
             if let Some(me) = me.upgrade() {
                 me.lost(id, why);
             }
@@ -94,18 +98,18 @@ impl TempKeys {
         self: &Arc<Self>,
         store: &Arc<Store>,
         key: Bytes,
-        lease: i64,
+        lease: &Arc<Lease>,
         revision: i64,
     ) -> Result<()> {
         let feed = Feed::open_at(
             store,
             KeyRange::single(key.clone()),
             revision + 1,
-            BTreeMap::from([(key.clone(), revision)]),
+            BTreeMap::from([(key.clone(), 0)]),
         )?;
-        let consumer = Guard { keys: Arc::downgrade(self), lease };
+        let consumer = Guard { keys: Arc::downgrade(self), lease: lease.clone(), revision };
         let guard = Watcher::new(store, feed, Kinds::ALL, Box::new(consumer));
-        let entered = TempKey { lease, guard: guard.clone() };
+        let entered = TempKey { lease: lease.id, revision, guard: guard.clone() };
         let mut inner = self.inner.hold();
         let former = if inner.closed { None } else { inner.keys.insert(key, entered) };
         drop(inner);
@@ -113,48 +117,55 @@ impl TempKeys {
             former.guard.end();
         }
         guard.activate();
+        // Lost before it was entered, the lease did not concern any key.
+        if !lease.is_alive() {
+            self.lost(lease.id, "it was lost");
+        }
         Ok(())
     }
 
     fn lost(self: &Arc<Self>, lease: i64, why: &str) {
-        let inner = self.inner.hold();
+        let mut inner = self.inner.hold();
         if inner.closed || inner.keys.values().all(|key| key.lease != lease) {
             return;
         }
+        let told = std::mem::replace(&mut inner.told, lease) == lease;
         drop(inner);
         let Some(store) = self.store.upgrade() else { return };
-        store.state().tell(State::LeaseLost, why.to_owned());
+        if !told {
+            store.state().tell(State::LeaseLost, why.to_owned());
+        }
         store.pool().wake(self.clone());
     }
 
-    /// The key is no longer this handle's: forgets it.
-    fn forget(&self, key: &Bytes, lease: i64) -> Option<TempKey> {
+    /// The key is no longer this handle's: forgets it, unless it was stored again.
+    fn forget(&self, key: &Bytes, revision: i64) -> Option<TempKey> {
         let mut inner = self.inner.hold();
-        inner.keys.get(key).filter(|known| known.lease == lease)?;
+        inner.keys.get(key).filter(|known| known.revision == revision)?;
         inner.keys.remove(key)
     }
 
     /// Stores again what the lost lease took along; an error if that is to be
     /// tried once more.
     fn restore(self: &Arc<Self>, store: &Arc<Store>) -> Result<()> {
-        let _turn = self.turn.hold();
-        let lost = |inner: &Inner, alive: i64| -> Vec<(Bytes, i64)> {
-            let keys = inner.keys.iter().filter(|(_, key)| key.lease != alive);
-            keys.map(|(key, known)| (key.clone(), known.lease)).collect()
-        };
-        if lost(&self.inner.hold(), 0).is_empty() {
+        let _turn = self.turn.take(store.deadline())?;
+        if self.inner.hold().keys.is_empty() {
             return Ok(());
         }
-        let lease = self.lease(store)?;
-        let keys = lost(&self.inner.hold(), lease.id);
-        for (key, former) in keys {
+        let lease = self.lease(store, store.deadline())?;
+        let lost: Vec<(Bytes, i64, i64)> = {
+            let inner = self.inner.hold();
+            let keys = inner.keys.iter().filter(|(_, key)| key.lease != lease.id);
+            keys.map(|(key, known)| (key.clone(), known.lease, known.revision)).collect()
+        };
+        for (key, former, stored) in lost {
             match restore_key(store, &key, former, lease.id)? {
                 Some(revision) => {
-                    self.enter(store, key.clone(), lease.id, revision)?;
+                    self.enter(store, key.clone(), &lease, revision)?;
                     store.state().tell(State::TempKeyRestored, key);
                 }
                 None => {
-                    if let Some(gone) = self.forget(&key, former) {
+                    if let Some(gone) = self.forget(&key, stored) {
                         gone.guard.end();
                     }
                     store.state().tell(State::TempKeyLost, key);
@@ -237,26 +248,69 @@ impl Strand for TempKeys {
 /// Notices when a temporary key was deleted or stored by someone.
 struct Guard {
     keys: Weak<TempKeys>,
-    lease: i64,
+    lease: Arc<Lease>,
+    /// At which the key was stored.
+    revision: i64,
 }
 
-impl Consumer for Guard {
-    fn change(&mut self, event: &Event) -> bool {
-        let Some(keys) = self.keys.upgrade() else { return false };
-        match event.kind {
-            EventKind::Put if event.kv.lease == self.lease => return true,
-            EventKind::Put => drop(keys.forget(&event.kv.key, self.lease)),
-            // Deleted by someone, or because the lease ended: the lease tells.
-            EventKind::Delete => {
-                let lease = keys.inner.hold().lease.clone();
-                let alive = lease.filter(|lease| lease.id == self.lease).map(|lease| lease.check());
-                if alive == Some(Ok(())) {
-                    drop(keys.forget(&event.kv.key, self.lease));
-                }
+impl Guard {
+    /// A key is deleted by someone, or because its lease ended.
+    fn was_lease_alive(&self) -> bool {
+        while self.lease.is_alive() {
+            match self.lease.check() {
+                Ok(()) => return true,
+                Err(Error::Unavailable(_)) => {}
+                Err(_) => return false,
             }
         }
         false
     }
+}
+
+impl Consumer for Guard {
+    fn change(&mut self, event: &Event) -> bool {
+        let ours = match event.kind {
+            EventKind::Put => event.kv.lease == self.lease.id,
+            EventKind::Delete => !self.was_lease_alive(),
+        };
+        if let Some(keys) = self.keys.upgrade().filter(|_| !ours) {
+            keys.forget(&event.kv.key, self.revision);
+        }
+        ours
+    }
 
     fn ended(&mut self, _why: &Error) {}
+}
+
+/// One at a time, for callers who wait no longer than they may.
+#[derive(Default)]
+struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+struct Taken<'a>(&'a Turn);
+
+impl Turn {
+    fn take(&self, deadline: Instant) -> Result<Taken<'_>> {
+        let mut taken = self.taken.hold();
+        while *taken {
+            let (next, in_time) = wait_until(&self.free, taken, Some(deadline));
+            taken = next;
+            if !in_time && *taken {
+                return Err(Error::Unavailable(
+                    "another call for temporary keys took too long".into(),
+                ));
+            }
+        }
+        *taken = true;
+        Ok(Taken(self))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.hold() = false;
+        self.0.free.notify_one();
+    }
 }

@@ -94,7 +94,7 @@ impl Watcher {
             store: Arc::downgrade(store),
             feed,
             kinds,
-            gate: Gate::new(store.id()),
+            gate: Gate::new(store.callbacks()),
             schedule: Schedule::default(),
             consumer: Mutex::new(consumer),
         })
@@ -123,8 +123,8 @@ impl Watcher {
     }
 
     /// Waits until the callback is not running; see [`Gate::wait`].
-    pub fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
-        self.gate.wait(deadline)
+    pub fn wait(&self) -> Result<()> {
+        self.gate.wait()
     }
 
     /// Delivers one event; false when the watch is over.

@@ -49,17 +49,24 @@ pub trait Backend: Send + Sync {
     fn fault(&self, spec: &str) -> Result<()>;
 }
 
-/// Takes the answer of a request, once. Dropped without one, it answers that the
-/// request failed in a way nobody foresaw.
-pub struct Completion(Option<Box<dyn FnOnce(Result<Response>) + Send>>);
+/// Takes the answer of a request, once; gives one itself when it is dropped.
+pub struct Completion {
+    done: Option<Box<dyn FnOnce(Result<Response>) + Send>>,
+    writing: bool,
+}
 
 impl Completion {
     pub fn new(done: impl FnOnce(Result<Response>) + Send + 'static) -> Self {
-        Self(Some(Box::new(done)))
+        Self { done: Some(Box::new(done)), writing: false }
+    }
+
+    /// A write is on its way: nobody knows its outcome before the answer.
+    pub fn begin_writing(&mut self) {
+        self.writing = true;
     }
 
     pub fn complete(mut self, result: Result<Response>) {
-        if let Some(done) = self.0.take() {
+        if let Some(done) = self.done.take() {
             done(result);
         }
     }
@@ -67,8 +74,14 @@ impl Completion {
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
-            done(Err(Error::Indeterminate("the request's task failed".into())));
+        if let Some(done) = self.done.take() {
+            done(Err(if self.writing {
+                Error::Indeterminate("the request was dropped".into())
+            } else if std::thread::panicking() {
+                Error::Internal("the request's task failed".into())
+            } else {
+                Error::Closed
+            }));
         }
     }
 }

@@ -4,6 +4,7 @@ use super::errmsg;
 use super::status::{self, hmkv_status};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
+use crate::sys::NoCancel;
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Once;
@@ -44,6 +45,7 @@ pub unsafe fn borrow<O, T>(object: *const O, default: T, look: impl FnOnce(&O) -
 fn catch<T>(call: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(hook_panics);
+    let _no_cancel = NoCancel::new();
     let before = INSIDE.replace(true);
     let answer = catch_unwind(AssertUnwindSafe(call)).ok();
     INSIDE.set(before);

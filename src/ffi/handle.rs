@@ -163,7 +163,7 @@ pub fn cancel_watcher(handle: *mut hmkv_watcher) -> Result<()> {
         return Err(Error::Handle);
     };
     watcher.end();
-    watcher.wait(None)?;
+    watcher.wait()?;
     match table().remove(bits, WATCHER) {
         Some(_) => Ok(()),
         None => Err(Error::Handle),

@@ -8,7 +8,7 @@ use crate::request::{Compare, Comparison, Op, Range, Target, Txn};
 use crate::signal::Once;
 use crate::store::Store;
 use crate::sync::{wait_until, Lock as _};
-use crate::types::{EventKind, KeyRange};
+use crate::types::{EventKind, KeyRange, KeyValue};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +35,25 @@ enum Turn {
     Gone,
 }
 
+/// How long a contender may take: a time to join, and from then on the wait.
+#[derive(Clone, Copy)]
+struct Patience {
+    join_by: Instant,
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// When a request in the queue must have its answer.
+    fn deadline(&self, store: &Store) -> Instant {
+        let request = store.deadline();
+        self.until.map_or(request, |until| request.min(until.max(self.join_by)))
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
+    }
+}
+
 impl DistLock {
     /// Joins the queue and waits; none when the time was over.
     pub(super) fn queue(
@@ -42,36 +61,52 @@ impl DistLock {
         store: &Arc<Store>,
         until: impl Fn() -> Option<Instant>,
     ) -> Result<Option<Held>> {
-        let mut deadline: Option<Option<Instant>> = None;
+        let join_by = store.deadline();
+        let mut joined: Option<Patience> = None;
         loop {
-            let me = Arc::downgrade(self);
-            let lease = Lease::grant(store, self.ttl, move |id, _| {
-                if let Some(me) = me.upgrade() {
-                    me.lost(id);
+            let by = joined.map_or(join_by, |patience| patience.deadline(store));
+            let turn = self.grant(store, by).and_then(|lease| {
+                let turn = self.join(store, &lease, by).and_then(|place| {
+                    // The wait begins when the queue is joined.
+                    let patience =
+                        *joined.get_or_insert_with(|| Patience { join_by, until: until() });
+                    match self.wait(store, &place, &patience)? {
+                        Turn::Mine => self.hold(store, place).map(Some),
+                        Turn::TimeOver | Turn::Gone => Ok(None),
+                    }
+                });
+                if !matches!(turn, Ok(Some(_))) {
+                    self.leave(&lease);
                 }
-            })?;
-            let turn = self.join(store, &lease).and_then(|place| {
-                // The wait begins when the queue is joined.
-                let deadline = *deadline.get_or_insert_with(&until);
-                let turn = self.wait(store, &place, deadline)?;
-                Ok((turn, place))
+                turn
             });
-            match turn {
-                Ok((Turn::Mine, place)) => return self.hold(store, place).map(Some),
-                Ok((Turn::TimeOver, _)) => {
-                    self.leave(&lease);
-                    return Ok(None);
-                }
-                Ok((Turn::Gone, _)) | Err(Error::Lost(_)) => self.leave(&lease),
-                Err(error) => {
-                    self.leave(&lease);
-                    return Err(error);
-                }
+            match (turn, &joined) {
+                (Ok(Some(held)), _) => return Ok(Some(held)),
+                (Ok(None), _) | (Err(Error::Lost(_)), _) => {}
+                // The place was lost in an outage; the wait goes on.
+                (Err(Error::Unavailable(_)), Some(patience)) => self.pause(patience),
+                (Err(error), _) => return Err(error),
             }
-            if deadline.flatten().is_some_and(|deadline| deadline <= Instant::now()) {
-                return Ok(None);
+            match &joined {
+                Some(patience) if !patience.is_over() => {}
+                None if Instant::now() < join_by => {}
+                _ if self.saw_holder() => return Ok(None),
+                _ => return Err(Error::Unavailable("the queue did not answer in time".into())),
             }
         }
+    }
+
+    fn grant(self: &Arc<Self>, store: &Store, deadline: Instant) -> Result<Arc<Lease>> {
+        let me = Arc::downgrade(self);
+        let lease = Lease::grant(store, self.ttl, deadline, move |id, _| {
+            if let Some(me) = me.upgrade() {
+                me.lost(id);
+            }
+        })?;
+        if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
+            queueing.lease = lease.id;
+        }
+        Ok(lease)
     }
 
     fn prefix(&self) -> String {
@@ -83,7 +118,7 @@ impl DistLock {
     }
 
     /// Creates this contender's key, or finds it created.
-    fn join(&self, store: &Store, lease: &Arc<Lease>) -> Result<Place> {
+    fn join(&self, store: &Store, lease: &Arc<Lease>, deadline: Instant) -> Result<Place> {
         let key = Bytes::from(format!("{}{:x}", self.prefix(), lease.id));
         let txn = Txn {
             compares: vec![Compare {
@@ -95,7 +130,7 @@ impl DistLock {
             or_else: vec![Op::Range(Range::new(KeyRange::single(key.clone())))],
             idempotent: true,
         };
-        let answer = store.call(txn.into()).map_err(|error| match error {
+        let answer = store.call_until(txn.into(), deadline).map_err(|error| match error {
             // Whether it was joined or not, the revoked lease takes it back.
             Error::Indeterminate(why) => Error::Unavailable(why),
             other => other,
@@ -115,23 +150,22 @@ impl DistLock {
         self: &Arc<Self>,
         store: &Arc<Store>,
         place: &Place,
-        deadline: Option<Instant>,
+        patience: &Patience,
     ) -> Result<Turn> {
         loop {
-            let turn = match self.look(store, place) {
-                Ok(None) => self.verify(store, place).map(Some),
+            let deadline = patience.deadline(store);
+            let turn = match self.look(store, place, deadline) {
+                Ok(None) => self.verify(store, place, deadline).map(Some),
                 Ok(Some((ahead, revision))) => {
-                    self.wait_for_end(store, place, ahead, revision, deadline)
+                    self.wait_for_end(store, place, ahead, revision, patience)
                 }
                 Err(error) => Err(error),
             };
             match turn {
                 Ok(Some(turn)) => return Ok(turn),
                 Ok(None) => {}
-                Err(Error::Unavailable(_)) if self.in_queue_behind_another() => {
-                    if self.pause(deadline) {
-                        return Ok(Turn::TimeOver);
-                    }
+                Err(Error::Unavailable(_)) if self.saw_holder() && !patience.is_over() => {
+                    self.pause(patience);
                 }
                 Err(error) => return Err(error),
             }
@@ -142,20 +176,27 @@ impl DistLock {
     }
 
     /// Finds the contender right ahead, and the revision at which it was there.
-    fn look(&self, store: &Store, place: &Place) -> Result<Option<(Bytes, i64)>> {
+    fn look(
+        &self,
+        store: &Store,
+        place: &Place,
+        deadline: Instant,
+    ) -> Result<Option<(KeyValue, i64)>> {
         let ahead = Range::last_created(self.contenders(), place.revision - 1);
-        let found = store.call(ahead.into())?.into_range()?;
+        let found = store.call_until(ahead.into(), deadline)?.into_range()?;
         let Some(kv) = found.kvs.into_iter().next() else { return Ok(None) };
         if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
             queueing.saw_holder = true;
         }
-        Ok(Some((kv.key, found.revision)))
+        // Callers on the same handle wait differently from now on.
+        self.changed.notify_all();
+        Ok(Some((kv, found.revision)))
     }
 
     /// After the wait: the key must be there still, and the lease alive.
-    fn verify(&self, store: &Store, place: &Place) -> Result<Turn> {
+    fn verify(&self, store: &Store, place: &Place, deadline: Instant) -> Result<Turn> {
         let own = Range::new(KeyRange::single(place.key.clone()));
-        let found = store.call(own.into())?.into_range()?;
+        let found = store.call_until(own.into(), deadline)?.into_range()?;
         let mine = found.kvs.first().is_some_and(|kv| kv.create_revision == place.revision);
         Ok(if mine && place.lease.is_alive() { Turn::Mine } else { Turn::Gone })
     }
@@ -165,15 +206,15 @@ impl DistLock {
         &self,
         store: &Arc<Store>,
         place: &Place,
-        ahead: Bytes,
+        ahead: KeyValue,
         revision: i64,
-        deadline: Option<Instant>,
+        patience: &Patience,
     ) -> Result<Option<Turn>> {
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if patience.is_over() {
             return Ok(Some(Turn::TimeOver));
         }
-        let known = BTreeMap::from([(ahead.clone(), revision)]);
-        let feed = Feed::open_at(store, KeyRange::single(ahead), revision + 1, known)?;
+        let known = BTreeMap::from([(ahead.key.clone(), ahead.create_revision)]);
+        let feed = Feed::open_at(store, KeyRange::single(ahead.key), revision + 1, known)?;
         if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
             queueing.ahead = Some(feed.clone());
         }
@@ -182,7 +223,7 @@ impl DistLock {
             if !place.lease.is_alive() {
                 break Ok(Some(Turn::Gone));
             }
-            match feed.next(store, deadline) {
+            match feed.next(store, patience.until) {
                 Ok(Some(event)) if event.kind == EventKind::Delete => break Ok(None),
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(Some(Turn::TimeOver)),
@@ -197,19 +238,18 @@ impl DistLock {
         turn
     }
 
-    fn in_queue_behind_another(&self) -> bool {
+    fn saw_holder(&self) -> bool {
         matches!(&self.inner.hold().phase, Phase::Queueing(queueing) if queueing.saw_holder)
     }
 
-    /// Waits a moment; true when the deadline came.
-    fn pause(&self, deadline: Option<Instant>) -> bool {
+    /// Waits a moment before the store is asked again.
+    fn pause(&self, patience: &Patience) {
         let pause = Instant::now() + PAUSE;
         let inner = self.inner.hold();
-        let until = deadline.map_or(pause, |deadline| deadline.min(pause));
         if !inner.closed {
+            let until = patience.until.map_or(pause, |until| until.min(pause));
             drop(wait_until(&self.changed, inner, Some(until)));
         }
-        deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     /// Takes the key back by revoking its lease, also when the store is closing.

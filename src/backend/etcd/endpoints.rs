@@ -68,7 +68,11 @@ impl Endpoints {
             Some((when, error)) if *when >= asked => return Err(error.clone()),
             _ => {}
         }
-        match transport::connect(&member.endpoint).await {
+        // A request may be dropped while it connects: that member did not answer.
+        let left_out = LeaveOut { endpoints: self, member: index };
+        let connected = transport::connect(&member.endpoint).await;
+        std::mem::forget(left_out);
+        match connected {
             Ok(client) => {
                 log(Level::Info, || format!("{} connected", member.url));
                 connection.client = Some(client.clone());
@@ -105,6 +109,18 @@ impl Endpoints {
     /// Whether a member that did not fail lately is left to try at once.
     pub fn has_healthy(&self) -> bool {
         self.choice.hold().has_healthy(Instant::now())
+    }
+}
+
+/// Leaves a member out when dropped.
+struct LeaveOut<'a> {
+    endpoints: &'a Endpoints,
+    member: usize,
+}
+
+impl Drop for LeaveOut<'_> {
+    fn drop(&mut self) {
+        self.endpoints.choice.hold().failed(self.member, Instant::now());
     }
 }
 
@@ -147,7 +163,11 @@ impl Choice {
         self.current
     }
 
+    /// Many requests fail at one moment; they count once.
     fn failed(&mut self, member: usize, now: Instant) {
+        if self.is_out(member, now) {
+            return;
+        }
         let longer = |(_, last): (Instant, Duration)| (last * 2).min(LEAVE_OUT_MOST);
         let time = self.health[member].out.map_or(LEAVE_OUT, longer);
         self.health[member].out = Some((now + time, time));
@@ -184,14 +204,19 @@ mod tests {
         let (mut choice, now) = (Choice::new(1), Instant::now());
         let until = |choice: &Choice| choice.health[0].out.map(|(until, _)| until - now);
         choice.failed(0, now);
-        assert_eq!(until(&choice), Some(LEAVE_OUT));
         choice.failed(0, now);
-        assert_eq!(until(&choice), Some(LEAVE_OUT * 2));
+        assert_eq!(until(&choice), Some(LEAVE_OUT), "failures of one moment count once");
+        let later = now + LEAVE_OUT;
+        choice.failed(0, later);
+        assert_eq!(until(&choice), Some(LEAVE_OUT * 3));
+        let mut last = later;
         for _ in 0..20 {
-            choice.failed(0, now);
+            last += LEAVE_OUT_MOST;
+            choice.failed(0, last);
         }
-        assert_eq!(until(&choice), Some(LEAVE_OUT_MOST));
+        assert!(choice.is_out(0, last + LEAVE_OUT_MOST / 2));
+        assert!(!choice.is_out(0, last + LEAVE_OUT_MOST));
         choice.succeeded(0);
-        assert!(choice.has_healthy(now));
+        assert!(choice.has_healthy(last));
     }
 }

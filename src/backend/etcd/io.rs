@@ -10,6 +10,7 @@ use crate::sys;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ impl Io {
         let (run, ready) = (io.clone(), Arc::new(crate::signal::Once::default()));
         let is_ready = ready.clone();
         let thread = sys::spawn("hmkv-io", STACK, move || {
+            let _ended = Ended(run.clone());
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .thread_name("hmkv-dns")
@@ -66,8 +68,6 @@ impl Io {
                     runtime.shutdown_timeout(Duration::from_millis(100));
                 }
             }
-            run.queue.hold().ended = true;
-            run.ended.notify_all();
         })
         .map_err(no_memory)?;
         *io.thread.hold() = Some(thread);
@@ -109,7 +109,8 @@ impl Io {
                 std::mem::take(&mut queue.jobs)
             };
             for job in jobs {
-                job();
+                // A job that panics is a bug in it, and no reason to stop the others.
+                let _ = catch_unwind(AssertUnwindSafe(job));
             }
             if signalled.readable().await.is_ok() {
                 while matches!(signalled.try_read(&mut [0; 64]), Ok(64)) {}
@@ -138,5 +139,20 @@ impl Io {
         if let Some(thread) = self.thread.hold().take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The thread is about to end: what nobody will run is answered by being dropped.
+struct Ended(Arc<Io>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.hold();
+        queue.stopped = true;
+        queue.ended = true;
+        let jobs = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        drop(jobs);
+        self.0.ended.notify_all();
     }
 }

@@ -41,9 +41,12 @@ impl EtcdBackend {
 }
 
 impl Backend for EtcdBackend {
-    fn submit(&self, request: Request, deadline: Instant, done: Completion) {
+    fn submit(&self, request: Request, deadline: Instant, mut done: Completion) {
         let requests = self.requests.clone();
         self.io.post(move || {
+            if request.writes() {
+                done.begin_writing();
+            }
             let task = requests.begin(request, deadline);
             tokio::spawn(async move { done.complete(task.await) });
         });

@@ -7,8 +7,9 @@ use super::transport::{self, Failure};
 use crate::error::{Error, Result};
 use crate::request::{Op, Request, Response, Txn};
 use crate::sync::Lock;
-use etcd_client::{Client, LeaseGrantOptions, PutOptions};
+use etcd_client::{AlarmAction, AlarmType, Client, LeaseGrantOptions, PutOptions};
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -26,11 +27,19 @@ pub struct Requests {
     leases: Endpoints,
     abort: Arc<Notify>,
     close: Arc<Notify>,
+    /// The cluster's alarm for its space quota was seen raised.
+    full: AtomicBool,
 }
 
 impl Requests {
     pub fn new(endpoints: Endpoints, leases: Endpoints) -> Self {
-        Self { endpoints, leases, abort: Arc::default(), close: Arc::default() }
+        Self {
+            endpoints,
+            leases,
+            abort: Arc::default(),
+            close: Arc::default(),
+            full: AtomicBool::new(false),
+        }
     }
 
     /// Ends the requests that were begun before, but those that give up a lease:
@@ -65,6 +74,61 @@ impl Requests {
         }
     }
 
+    /// One attempt, on one connection.
+    async fn attempt(
+        &self,
+        endpoints: &Endpoints,
+        request: &Request,
+        progress: &Progress,
+    ) -> std::result::Result<Response, Failure> {
+        let connected = endpoints.connect().await.map_err(Failure::NotApplied)?;
+        let mut client = connected.client.clone();
+        progress.0.hold().sent = Some(connected);
+        let was_full = self.full.load(Ordering::Relaxed);
+        let answer = send(&mut client, request).await;
+        let sent = progress.0.hold().sent.take();
+        let Some(connected) = sent else {
+            return Err(Failure::Unknown("the attempt was given up".into()));
+        };
+        match answer {
+            Ok(answer) => {
+                endpoints.succeeded(&connected);
+                if matches!(request, Request::Txn(_)) && request.writes() {
+                    self.full.store(false, Ordering::Relaxed);
+                }
+                answer.map_err(|error| match error {
+                    // An answer that makes no sense does not tell what became of a write.
+                    Error::Internal(why) if request.writes() => Failure::Unknown(why),
+                    error => Failure::Final(error),
+                })
+            }
+            Err(error) => {
+                let mut failure = transport::classify(&error);
+                if let Failure::Final(Error::NoSpace(why)) = &failure {
+                    if matches!(request, Request::Txn(_)) && !was_full {
+                        failure = Failure::Unknown(why.clone());
+                        progress.0.hold().unknown = true;
+                        self.full.store(is_full(&mut client).await, Ordering::Relaxed);
+                    }
+                }
+                if matches!(failure, Failure::Unknown(_)) {
+                    progress.0.hold().unknown = true;
+                }
+                match &failure {
+                    Failure::Final(_) => endpoints.succeeded(&connected),
+                    // The member answered; another may be able to serve the request.
+                    Failure::NotApplied(Error::Unavailable(why)) | Failure::Unknown(why)
+                        if why.starts_with("etcdserver:") =>
+                    {
+                        endpoints.pass_over(&connected);
+                    }
+                    _ => endpoints.failed(&connected).await,
+                }
+                Err(failure)
+            }
+        }
+    }
+
     async fn attempts(
         &self,
         request: &Request,
@@ -81,13 +145,16 @@ impl Requests {
             if request.repeatable() {
                 until = until.min(Instant::now() + ATTEMPT);
             }
-            let attempt = attempt(endpoints, request, progress);
+            let attempt = self.attempt(endpoints, request, progress);
             let failure = match timeout_at(until.into(), attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) => failure,
                 Err(_) => progress.give_up(endpoints),
             };
             match failure {
+                Failure::Final(error) if matches!(request, Request::Txn(_)) => {
+                    return Err(progress.ended(request, error));
+                }
                 Failure::Final(error) => return Err(error),
                 Failure::NotApplied(error) => progress.note(error),
                 Failure::Unknown(why) => {
@@ -128,7 +195,7 @@ impl Progress {
 
     fn last(&self) -> Error {
         match self.0.hold().last.take() {
-            Some(error @ Error::Tls(_)) => error,
+            Some(error @ (Error::Tls(_) | Error::NoMemory(_))) => error,
             Some(error) => Error::Unavailable(error.to_string()),
             None => Error::Unavailable("no answer in time".into()),
         }
@@ -156,39 +223,14 @@ impl Progress {
     }
 }
 
-async fn attempt(
-    endpoints: &Endpoints,
-    request: &Request,
-    progress: &Progress,
-) -> std::result::Result<Response, Failure> {
-    let connected = endpoints.connect().await.map_err(Failure::NotApplied)?;
-    let mut client = connected.client.clone();
-    progress.0.hold().sent = Some(connected);
-    let answer = send(&mut client, request).await;
-    let sent = progress.0.hold().sent.take();
-    let Some(connected) = sent else {
-        return Err(Failure::Unknown("the attempt was given up".into()));
-    };
-    match answer {
-        Ok(answer) => {
-            endpoints.succeeded(&connected);
-            answer.map_err(Failure::Final)
-        }
-        Err(error) => {
-            let failure = transport::classify(&error);
-            match &failure {
-                Failure::Final(_) => endpoints.succeeded(&connected),
-                // The member answered; another may be able to serve the request.
-                Failure::NotApplied(Error::Unavailable(why)) | Failure::Unknown(why)
-                    if why.starts_with("etcdserver:") =>
-                {
-                    endpoints.pass_over(&connected);
-                }
-                _ => endpoints.failed(&connected).await,
-            }
-            Err(failure)
-        }
-    }
+/// Whether the alarm for the space quota is raised.
+///
+/// The write that exceeds the quota is applied and refused in one, by the same
+/// words as later ones, which are refused and not applied: the alarm, which is
+/// ordered with the writes, tells them apart.
+async fn is_full(client: &mut Client) -> bool {
+    let answer = client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await;
+    answer.is_ok_and(|answer| !answer.alarms().is_empty())
 }
 
 /// Makes the call. The inner failure is that of an answer which makes no sense.

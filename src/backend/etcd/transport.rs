@@ -5,6 +5,8 @@ use crate::endpoint::Url;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use etcd_client::{Certificate, Channel, Client, ConnectOptions, Identity, TlsOptions};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::time::Duration;
 use tonic::transport::Endpoint;
@@ -66,7 +68,10 @@ fn pem(path: &Path, what: &str) -> Result<String> {
 /// A client on a connection that is there when this returns.
 pub async fn connect(endpoint: &Endpoint) -> Result<Client> {
     // The endpoint's own time limit is for TCP; this one is for TLS too.
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect());
+    // Looking up a name panics where no thread can be started for it.
+    let connected = AssertUnwindSafe(connecting).catch_unwind().await;
+    let connected = connected.map_err(|_| Error::NoMemory("thread for a name look-up".into()))?;
     let too_late = |_| Error::Unavailable("not connected in time".into());
     let channel = connected.map_err(too_late)?.map_err(|e| match has_tls_error(&e) {
         true => Error::Tls(chain(&e)),
@@ -117,6 +122,8 @@ pub fn classify(error: &etcd_client::Error) -> Failure {
 /// What the server refuses before it is proposed, by its text: the gRPC code alone
 /// tells too little.
 fn refusal(message: &str) -> Option<Failure> {
+    // Of a watch the server gives the text of the whole status.
+    let message = message.rsplit_once("desc = ").map_or(message, |(_, message)| message);
     let text = || message.to_owned();
     if message.starts_with("grpc: received message larger than max") {
         return Some(Failure::Final(Error::TooLarge(text())));
@@ -206,6 +213,8 @@ mod tests {
             assert!(matches!(of(unknown), Failure::Unknown(_)), "{unknown}");
         }
         assert!(matches!(of("etcdserver: no leader"), Failure::NotApplied(_)));
+        let of_a_watch = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+        assert!(matches!(of(of_a_watch), Failure::Final(Error::Denied(_))));
         assert!(matches!(
             of("etcdserver: requested lease not found"),
             Failure::Final(Error::Lost(_))

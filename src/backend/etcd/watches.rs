@@ -2,7 +2,7 @@
 //! each watch then resumes at the first revision that it did not get.
 
 use super::convert;
-use super::endpoints::Endpoints;
+use super::endpoints::{Connected, Endpoints};
 use super::io::Io;
 use super::transport::{self, Failure};
 use crate::backend::{Notice, WatchSink};
@@ -10,10 +10,13 @@ use crate::error::{Error, Result};
 use crate::log::{log, Level};
 use crate::sync::Lock;
 use crate::types::KeyRange;
-use etcd_client::{WatchOptions, WatchResponse, WatchResponseStream};
-use std::collections::HashMap;
+use etcd_client::{WatchOptions, WatchResponse, WatchResponseStream, WatchStream};
+use futures_util::FutureExt;
+use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::time::{sleep, timeout_at};
 
@@ -65,11 +68,7 @@ impl Watches {
                 State::Running(sender)
             }
             State::Running(sender) => {
-                if let Err(unsent) = sender.send(command) {
-                    if let Command::Add { sink, .. } = unsent.0 {
-                        sink.notice(Notice::Failed(Error::Internal("no watch task".into())));
-                    }
-                }
+                let _ = sender.send(command);
                 State::Running(sender)
             }
             State::Closed => State::Closed,
@@ -84,6 +83,9 @@ struct Task {
     /// Which watch the server means by its ids, on the present stream.
     by_server_id: HashMap<i64, u64>,
     next_server_id: i64,
+    /// Ids of creations that the server has not answered, in their order: a refusal
+    /// may come without one.
+    unanswered: VecDeque<i64>,
 }
 
 struct Watch {
@@ -105,15 +107,6 @@ struct Creation {
     options: WatchOptions,
 }
 
-/// A task that ends while it has watches was closed, or has failed.
-impl Drop for Task {
-    fn drop(&mut self) {
-        for watch in self.watches.values() {
-            watch.sink.notice(Notice::Failed(Error::Internal("the watch task failed".into())));
-        }
-    }
-}
-
 enum End {
     /// The store was closed.
     Closed,
@@ -130,6 +123,7 @@ impl Task {
             watches: HashMap::new(),
             by_server_id: HashMap::new(),
             next_server_id: 1,
+            unanswered: VecDeque::new(),
         }
     }
 
@@ -143,10 +137,12 @@ impl Task {
                 }
             }
             let began = Instant::now();
-            let why = match self.stream().await {
-                End::Closed => return,
-                End::Idle => continue,
-                End::Broken(why) => why,
+            // A bug in serving one answer must not silence all watches.
+            let why = match AssertUnwindSafe(self.stream()).catch_unwind().await {
+                Ok(End::Closed) => return,
+                Ok(End::Idle) => continue,
+                Ok(End::Broken(why)) => why,
+                Err(_) => "serving it failed".into(),
             };
             log(Level::Warn, || format!("watch stream ended, resuming: {why}"));
             if began.elapsed() > BACK_OFF_MOST {
@@ -172,29 +168,23 @@ impl Task {
 
     /// Makes a stream, puts all watches on it and serves it until it ends.
     async fn stream(&mut self) -> End {
-        while let Ok(command) = self.commands.try_recv() {
-            self.note(command);
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.note(command),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return End::Closed,
+            }
         }
         self.by_server_id.clear();
+        self.unanswered.clear();
         let ids: Vec<u64> = self.watches.keys().copied().collect();
-        let mut creations = ids.into_iter().filter_map(|id| self.creation(id)).collect::<Vec<_>>();
-        let Some(first) = creations.pop() else { return End::Idle };
+        let creations: Vec<_> = ids.into_iter().filter_map(|id| self.creation(id)).collect();
+        let mut creations = creations.into_iter();
+        let Some(first) = creations.next() else { return End::Idle };
 
-        let set_up = async {
-            let connected = self.endpoints.connect().await.map_err(|e| e.to_string())?;
-            let mut client = connected.client.watch_client().max_decoding_message_size(usize::MAX);
-            match client.watch(first.key, Some(first.options)).await {
-                Ok(stream) => Ok((connected, stream)),
-                Err(error) => {
-                    self.endpoints.failed(&connected).await;
-                    Err(error.to_string())
-                }
-            }
-        };
-        let (connected, stream) = match timeout_at((Instant::now() + SET_UP).into(), set_up).await {
-            Ok(Ok(made)) => made,
-            Ok(Err(why)) => return End::Broken(why),
-            Err(_) => return End::Broken("no answer in time".into()),
+        let (connected, stream) = match self.set_up(first).await {
+            Ok(made) => made,
+            Err(why) => return End::Broken(why),
         };
         self.endpoints.succeeded(&connected);
 
@@ -226,6 +216,29 @@ impl Task {
         end
     }
 
+    /// A stream with its first watch.
+    async fn set_up(
+        &self,
+        first: Creation,
+    ) -> std::result::Result<(Connected, WatchStream), String> {
+        let deadline = (Instant::now() + SET_UP).into();
+        let too_late = |_| "no answer in time".to_owned();
+        let connecting = timeout_at(deadline, self.endpoints.connect()).await;
+        let connected = connecting.map_err(too_late)?.map_err(|e| e.to_string())?;
+        let mut client = connected.client.watch_client().max_decoding_message_size(usize::MAX);
+        match timeout_at(deadline, client.watch(first.key, Some(first.options))).await {
+            Ok(Ok(stream)) => Ok((connected, stream)),
+            Ok(Err(error)) => {
+                self.endpoints.failed(&connected).await;
+                Err(error.to_string())
+            }
+            Err(late) => {
+                self.endpoints.pass_over(&connected);
+                Err(too_late(late))
+            }
+        }
+    }
+
     /// What to send so that the server watches from where this watch stands.
     fn creation(&mut self, id: u64) -> Option<Creation> {
         let server_id = self.next_server_id;
@@ -233,6 +246,7 @@ impl Task {
         self.next_server_id += 1;
         watch.server_id = server_id;
         self.by_server_id.insert(server_id, id);
+        self.unanswered.push_back(server_id);
         let options = convert::watch_options(&watch.keys, server_id, watch.next);
         Some(Creation { key: watch.keys.key.to_vec(), options })
     }
@@ -280,7 +294,13 @@ impl Task {
 
     /// Passes on what the server says; an error where it makes no sense.
     fn take(&mut self, answer: WatchResponse, sends: &UnboundedSender<Send>) -> Result<()> {
-        let server_id = answer.watch_id();
+        let mut server_id = answer.watch_id();
+        if answer.created() {
+            match self.unanswered.iter().position(|id| *id == server_id) {
+                Some(at) => drop(self.unanswered.remove(at)),
+                None => server_id = self.unanswered.pop_front().unwrap_or(server_id),
+            }
+        }
         // Of a watch that was removed meanwhile, or of a requested progress report.
         let Some(id) = self.by_server_id.get(&server_id).copied() else { return Ok(()) };
         let Some(watch) = self.watches.get_mut(&id) else { return Ok(()) };

@@ -24,7 +24,7 @@ pub struct History {
 }
 
 /// A key's versions, oldest first; a deletion is a version without a value.
-type Versions = Vec<Version>;
+type Versions = VecDeque<Version>;
 
 struct Version {
     kv: KeyValue,
@@ -56,7 +56,7 @@ impl History {
     }
 
     pub fn newest(&self, key: &[u8]) -> Option<&KeyValue> {
-        self.keys.get(key)?.last()?.live()
+        self.keys.get(key)?.back()?.live()
     }
 
     pub fn check_revision(&self, revision: i64) -> Result<()> {
@@ -101,7 +101,8 @@ impl History {
     fn at<'a>(&'a self, keys: &KeyRange, revision: i64) -> impl Iterator<Item = &'a KeyValue> {
         let revision = if revision > 0 { revision } else { i64::MAX };
         self.versions(keys).filter_map(move |(_, versions)| {
-            versions.iter().rfind(|version| version.kv.mod_revision <= revision)?.live()
+            let newer = versions.partition_point(|version| version.kv.mod_revision <= revision);
+            versions.get(newer.checked_sub(1)?)?.live()
         })
     }
 
@@ -124,12 +125,12 @@ impl History {
     }
 
     pub fn put(&mut self, kv: KeyValue) {
-        self.keys.entry(kv.key.clone()).or_default().push(Version { kv, deleted: false });
+        self.keys.entry(kv.key.clone()).or_default().push_back(Version { kv, deleted: false });
     }
 
     pub fn delete(&mut self, key: Bytes, revision: i64) {
         let kv = KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
-        self.keys.entry(key).or_default().push(Version { kv, deleted: true });
+        self.keys.entry(key).or_default().push_back(Version { kv, deleted: true });
     }
 
     /// Enters the changes of one revision, made by `put` and `delete`, in the log.
@@ -149,11 +150,9 @@ impl History {
         for event in events {
             let Some(versions) = self.keys.get_mut(&event.kv.key) else { continue };
             // The newest version at or below the compacted revision is still read.
-            let kept = versions
-                .iter()
-                .rposition(|version| version.kv.mod_revision <= self.compacted)
-                .unwrap_or(0);
-            versions.drain(..kept);
+            while versions.get(1).is_some_and(|next| next.kv.mod_revision <= self.compacted) {
+                versions.pop_front();
+            }
             if versions.len() == 1 && versions[0].deleted {
                 self.keys.remove(&event.kv.key);
             }

@@ -36,6 +36,10 @@ impl Leases {
         self.0.get(&id).map(|lease| lease.ends)
     }
 
+    pub fn all(&self) -> impl Iterator<Item = (i64, Instant)> + '_ {
+        self.0.iter().map(|(id, lease)| (*id, lease.ends))
+    }
+
     pub fn attach(&mut self, id: i64, key: &Bytes) {
         if let Some(lease) = self.0.get_mut(&id) {
             lease.keys.insert(key.clone());

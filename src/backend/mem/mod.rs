@@ -41,6 +41,10 @@ pub struct MemBackend {
 
 impl MemBackend {
     pub fn new(mem: Arc<Mem>, timer: Arc<Timer>) -> Self {
+        // Leases that outlived the timer of former stores end by this one.
+        for (lease, ends) in mem.state.reading().leases.all() {
+            expire_at(&mem, &timer, lease, ends);
+        }
         Self { mem, timer, own_leases: Mutex::default() }
     }
 

@@ -1,0 +1,2 @@
+#include "hmkv.h"
+#include "hmkv.h"

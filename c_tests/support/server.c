@@ -1,0 +1,199 @@
+#include "server.h"
+
+#include "process.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { SERVERS_MAX = 8 };
+static struct server *servers[SERVERS_MAX];
+static pid_t owner;
+
+/* Below the ports that the kernel gives to clients: one of those could sit on the
+ * port of a server that is away for a moment. */
+static int free_port(void) {
+  static unsigned seed;
+  if (!seed) seed = (unsigned)getpid() * 2654435761U ^ (unsigned)time(NULL);
+  for (int attempt = 0; attempt < 1000; attempt++) {
+    int port = 20000 + rand_r(&seed) % 12000;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int error = bind(fd, (struct sockaddr *)&address, sizeof address);
+    close(fd);
+    if (error == 0) return port;
+  }
+  FAIL("no free port");
+}
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *ftw) {
+  (void)info, (void)type, (void)ftw;
+  return remove(path);
+}
+
+static void end(struct server *server) {
+  if (server->pid > 0) {
+    kill(server->pid, SIGKILL);
+    waitpid(server->pid, NULL, 0);
+    server->pid = 0;
+  }
+}
+
+static void forget(struct server *server) {
+  end(server);
+  nftw(server->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+  for (int i = 0; i < SERVERS_MAX; i++)
+    if (servers[i] == server) servers[i] = NULL;
+}
+
+static void end_all(void) {
+  if (getpid() != owner) return; /* a fork that failed */
+  for (int i = 0; i < SERVERS_MAX; i++)
+    if (servers[i]) forget(servers[i]);
+}
+
+static void spawn(struct server *server, int fsync) {
+  const char *program = getenv("ETCD");
+  const char *peer = text("http://127.0.0.1:%d", server->peer_port);
+  const char *argv[24] = {program && *program ? program : "etcd", "--name", "own",
+                          "--data-dir", text("%s/data", server->directory),
+                          "--listen-client-urls", server->endpoint,
+                          "--advertise-client-urls", server->endpoint,
+                          "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                          "--initial-cluster", text("own=%s", peer), "--log-level", "error"};
+  int count = 17;
+  if (!fsync) argv[count++] = "--unsafe-no-fsync";
+  if (server->option) argv[count++] = server->option;
+  if (server->certificates) {
+    argv[count++] = text("--cert-file=%s/server.pem", server->certificates);
+    argv[count++] = text("--key-file=%s/server.key", server->certificates);
+    argv[count++] = text("--trusted-ca-file=%s/ca.pem", server->certificates);
+    argv[count++] = "--client-cert-auth";
+  }
+  const char *log = text("%s/log", server->directory);
+  server->pid = fork();
+  CHECK(server->pid >= 0);
+  if (server->pid > 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  int fd = open(log, O_CREAT | O_TRUNC | O_RDWR, 0600);
+  int nothing = open("/dev/null", O_RDONLY);
+  dup2(nothing, 0);
+  dup2(fd, 1);
+  dup2(fd, 2);
+  execvp(argv[0], (char *const *)(uintptr_t)argv);
+  dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+  _exit(127);
+}
+
+static bool log_has(struct server *server, const char *wanted) {
+  char log[8192] = "";
+  FILE *file = fopen(text("%s/log", server->directory), "r");
+  if (!file) return false;
+  log[fread(log, 1, sizeof log - 1, file)] = '\0';
+  fclose(file);
+  return strstr(log, wanted) != NULL;
+}
+
+/* True when it answers, false when it ended. */
+static bool comes_up(struct server *server) {
+  int64_t deadline = now_ms() + patience_ms();
+  for (;; poll_pause()) {
+    if (waitpid(server->pid, NULL, WNOHANG) == server->pid) {
+      server->pid = 0;
+      return false;
+    }
+    const char *program = getenv("ETCDCTL");
+    const char *const argv[] = {"sh", "-c", "ETCDCTL_API=3 \"$0\" --endpoints=\"$1\" "
+                                "--command-timeout=1s ${2:+--cacert=$2/ca.pem "
+                                "--cert=$2/client.pem --key=$2/client.key} "
+                                "endpoint health >/dev/null 2>&1",
+                                program && *program ? program : "etcdctl",
+                                server->endpoint,
+                                server->certificates ? server->certificates : "", NULL};
+    struct process probe = process_start(argv, JOIN_STDERR);
+    if (process_wait(&probe) == 0) return true;
+    if (now_ms() > deadline) FAIL("etcd at %s does not get healthy", server->endpoint);
+  }
+}
+
+static void run(struct server *server, bool new_client_port, bool new_peer_port) {
+  int fsync = 0;
+  for (int attempt = 0; attempt < 20; attempt++) {
+    if (new_peer_port) server->peer_port = free_port();
+    if (new_client_port) server->client_port = free_port();
+    snprintf(server->endpoint, sizeof server->endpoint, "%s://127.0.0.1:%d",
+             server->certificates ? "https" : "http", server->client_port);
+    spawn(server, fsync);
+    if (comes_up(server)) return;
+    if (log_has(server, "unsafe-no-fsync")) {
+      fsync = 1; /* a version that does not know it */
+    } else if (!log_has(server, "address already in use")) {
+      break;
+    } else if (!new_client_port) {
+      poll_pause();
+    }
+  }
+  FAIL("etcd does not start, its log is %s/log", server->directory);
+}
+
+static void prepare(struct server *server) {
+  memset(server, 0, sizeof *server);
+  snprintf(server->directory, sizeof server->directory, "%s/own-XXXXXX", test_directory());
+  if (!mkdtemp(server->directory)) FAIL("%s: %s", server->directory, strerror(errno));
+  owner = getpid();
+  int slot = 0;
+  while (slot < SERVERS_MAX && servers[slot]) slot++;
+  CHECK(slot < SERVERS_MAX);
+  servers[slot] = server;
+  test_on_failure(end_all);
+}
+
+void server_start(struct server *server, const char *option) {
+  prepare(server);
+  server->option = option;
+  run(server, true, true);
+}
+
+void server_start_tls(struct server *server) {
+  prepare(server);
+  const char *const argv[] = {"sh", TEST_CERTIFICATES, server->directory, NULL};
+  struct process made = process_start(argv, JOIN_STDERR);
+  char output[8192];
+  process_read(&made, output, sizeof output, NULL);
+  if (process_wait(&made) != 0) FAIL("no certificates: %s", output);
+  server->certificates = server->directory;
+  run(server, true, true);
+}
+
+void server_kill(struct server *server) { end(server); }
+
+void server_restart(struct server *server) { run(server, false, false); }
+
+void server_restart_elsewhere(struct server *server) {
+  int port = server->client_port;
+  run(server, true, false);
+  server->client_port = port; /* where server_restart() goes back to */
+}
+
+void server_pause(struct server *server) {
+  int status = 0;
+  CHECK_INT(0, kill(server->pid, SIGSTOP));
+  CHECK_INT(server->pid, waitpid(server->pid, &status, WUNTRACED)); /* all its threads stand */
+  CHECK(WIFSTOPPED(status));
+}
+
+void server_resume(struct server *server) { CHECK_INT(0, kill(server->pid, SIGCONT)); }
+
+void server_stop(struct server *server) { forget(server); }

@@ -1,0 +1,170 @@
+/* fork(): inherited handles are refused, the child opens its own, the parent goes on. */
+#include "events.h"
+#include "every_call.h"
+#include "process.h"
+#include "test.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+static hmkv *kv;
+static hmkv_watcher *watcher;
+static struct events events;
+
+static void begin(void) {
+  kv = open_store(text("temp_ttl=2s timeout=20s lock=%s", unique("lock")));
+  events = (struct events)EVENTS_OF(unique("watched"));
+  CHECK_OK(hmkv_watch_cb(kv, events.key, 3, events_record, &events, &watcher));
+}
+
+static void end(void) {
+  close_store(kv);
+  events_free(&events);
+}
+
+static void use_inherited_handles(void *unused) {
+  (void)unused;
+  int64_t begin = now_ms();
+  every_call_answers(kv, HMKV_EFORKED); /* its close too */
+  CHECK_STATUS(HMKV_EFORKED, hmkv_watch_cb_cancel(watcher));
+  CHECK(*hmkv_errmsg());
+  CHECK(now_ms() - begin < 10000); /* at once: no wait, no timeout */
+  every_call_answers(NULL, HMKV_EHANDLE);
+}
+
+static void inherited_handles_answer_forked_at_once(void) {
+  const char *temp = unique("temp");
+  CHECK_OK(hmkv_temp_key(kv, temp));
+  CHECK_OK(hmkv_dist_lock(kv));
+  in_fork(use_inherited_handles, NULL);
+  /* The parent's handles are untouched. */
+  CHECK_INT(HMKV_LOCK_GRANTED, hmkv_dist_lock_result(kv));
+  HOLDS_FOR(3000, has_key(kv, temp));
+  CHECK_OK(hmkv_store(kv, events.key, "after"));
+  events_wait(&events, 1);
+}
+
+static void open_a_fresh_store(void *key) {
+  CHECK_INT(0, count_threads("hmkv-")); /* the parent's threads are not here */
+  hmkv *own = open_store("timeout=20s temp_ttl=2s");
+  CHECK_OK(hmkv_store(own, key, "by the child"));
+  CHECK_VALUE(own, key, "by the child");
+  struct events seen = EVENTS_OF(unique("child"));
+  hmkv_watcher *own_watcher = NULL;
+  CHECK_OK(hmkv_watch_cb(own, seen.key, 3, events_record, &seen, &own_watcher));
+  CHECK_OK(hmkv_store(own, seen.key, "value"));
+  events_wait(&seen, 1);
+  CHECK_OK(hmkv_temp_key(own, unique("temp")));
+  CHECK_OK(hmkv_dist_lock(own));
+  CHECK_OK(hmkv_watch_cb_cancel(own_watcher));
+  CHECK_STATUS(HMKV_EFORKED, hmkv_store(kv, key, "by an inherited handle"));
+  close_store(own);
+  WAIT_UNTIL(count_threads("hmkv-") == 0);
+}
+
+static void a_fresh_open_in_the_child_works(void) {
+  const char *key = unique("key");
+  CHECK_OK(hmkv_store(kv, key, "by the parent"));
+  in_fork(open_a_fresh_store, (void *)(uintptr_t)key);
+  /* On mem: the child has a copy of its own. */
+  CHECK_VALUE(kv, key, on_etcd() ? "by the child" : "by the parent");
+}
+
+static void fork_again(void *unused) {
+  (void)unused;
+  hmkv *own = open_store(NULL);
+  hmkv *parents = kv;
+  kv = own;
+  in_fork(use_inherited_handles, NULL);
+  kv = parents;
+  CHECK_STATUS(HMKV_EFORKED, hmkv_close(kv));
+  close_store(own);
+}
+
+static void a_child_of_the_child_is_refused_too(void) { in_fork(fork_again, NULL); }
+
+struct load {
+  atomic_bool stop;
+  atomic_int done;
+  const char *key;
+};
+
+static void *keep_working(void *arg) {
+  struct load *load = arg;
+  while (!atomic_load(&load->stop)) {
+    const char *value = text("%d", atomic_fetch_add(&load->done, 1));
+    CHECK_OK(hmkv_store(kv, load->key, value));
+    char *read = NULL;
+    CHECK_OK(hmkv_get(kv, load->key, &read));
+    hmkv_free(read);
+  }
+  return NULL;
+}
+
+static void use_both(void *key) {
+  CHECK_STATUS(HMKV_EFORKED, hmkv_store(kv, key, "value"));
+  CHECK_STATUS(HMKV_EFORKED, hmkv_close(kv));
+  hmkv *own = open_store("timeout=20s");
+  CHECK_OK(hmkv_store(own, key, "value"));
+  close_store(own);
+}
+
+static void fifty_forks_during_requests(void) {
+  enum { WORKERS = 3 };
+  struct load loads[WORKERS];
+  pthread_t threads[WORKERS];
+  const char *key = unique("key");
+  for (int i = 0; i < WORKERS; i++) {
+    loads[i] = (struct load){.key = unique("load")};
+    threads[i] = start_thread(keep_working, &loads[i]);
+  }
+  for (int i = 0; i < rounds(50, 5); i++) {
+    int before = atomic_load(&loads[0].done);
+    struct forked child = fork_begin(use_both, (void *)(uintptr_t)key);
+    WAIT_UNTIL(atomic_load(&loads[0].done) > before); /* the parent goes on meanwhile */
+    fork_end(child);
+  }
+  for (int i = 0; i < WORKERS; i++) atomic_store(&loads[i].stop, true);
+  for (int i = 0; i < WORKERS; i++) join_thread(threads[i]);
+  CHECK_OK(hmkv_store(kv, events.key, "after"));
+  events_wait(&events, 1);
+}
+
+static void open_first_store(void *unused) {
+  (void)unused;
+  hmkv *own = open_store("timeout=20s");
+  CHECK_OK(hmkv_store(own, unique("key"), "value"));
+  close_store(own);
+}
+
+static void a_child_of_a_parent_without_a_store_may_open_one(void) {
+  close_store(kv);
+  in_fork(open_first_store, NULL);
+  kv = open_store(NULL);
+}
+
+/* The child ends by exit(), with handles that it never touched. */
+static void a_child_may_exit_with_inherited_handles(void) {
+  fflush(NULL);
+  pid_t pid = fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    if (under_valgrind()) raise(SIGKILL); /* no leak check of a copy without its threads */
+    exit(0);
+  }
+  int status = 0;
+  WAIT_UNTIL(waitpid(pid, &status, WNOHANG) == pid);
+  if (!under_valgrind()) CHECK_INT(0, status);
+  CHECK_OK(hmkv_store(kv, events.key, "after"));
+  events_wait(&events, 1);
+}
+
+static const struct test tests[] = {
+    BOTH(inherited_handles_answer_forked_at_once),
+    BOTH(a_fresh_open_in_the_child_works),
+    BOTH(a_child_of_the_child_is_refused_too),
+    BOTH(fifty_forks_during_requests),
+    BOTH(a_child_of_a_parent_without_a_store_may_open_one),
+    BOTH(a_child_may_exit_with_inherited_handles),
+};
+TEST_MAIN(.begin = begin, .end = end)
