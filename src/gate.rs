@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::sync::{wait_until, Lock};
-use crate::sys;
+use crate::sys::{self, ForkLocal};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +74,7 @@ struct State {
 
 /// Which callback waits for which: from the gate that a thread is inside to the
 /// gate that it waits for.
-pub type Waits = HashMap<u64, u64>;
+static WAITS: ForkLocal<Mutex<HashMap<u64, u64>>> = ForkLocal::new();
 
 impl Gate {
     pub fn new(callbacks: &Arc<Callbacks>) -> Self {
@@ -149,7 +149,7 @@ struct Edge(u64);
 
 impl Edge {
     fn new(from: u64, to: u64) -> Result<Self> {
-        let mut waits = sys::process().waits.hold();
+        let mut waits = WAITS.get().hold();
         let mut at = to;
         while let Some(next) = waits.get(&at) {
             if *next == from {
@@ -164,6 +164,6 @@ impl Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        sys::process().waits.hold().remove(&self.0);
+        WAITS.get().hold().remove(&self.0);
     }
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `ffi` never sees a backend, a backend never knows of C, and async Rust stays
-//! inside `backend/etcd`. `unsafe` exists in `ffi/` and `sys.rs` only. All state
-//! outside a store hangs on [`process::Process`].
+//! inside `backend/etcd`. `unsafe` exists in `ffi/` and `sys.rs` only. A global is a
+//! [`sys::ForkLocal`]: a forked child starts afresh.
 
 mod backend;
 mod dispatch;
@@ -25,7 +25,6 @@ mod lease;
 mod lock;
 mod log;
 mod options;
-mod process;
 mod request;
 mod runtime;
 mod signal;

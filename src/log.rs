@@ -1,6 +1,7 @@
 //! The one sink of the library's log.
 
 use crate::sync::{Lock, SharedLock};
+use crate::sys::ForkLocal;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
@@ -72,6 +73,9 @@ impl Log {
     }
 }
 
+/// That of the process.
+pub static LOG: ForkLocal<Log> = ForkLocal::new();
+
 pub fn log(level: Level, line: impl FnOnce() -> String) {
-    crate::sys::process().log.write(level, line);
+    LOG.get().write(level, line);
 }

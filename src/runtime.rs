@@ -4,7 +4,7 @@ use crate::backend::etcd::Io;
 use crate::dispatch::Pool;
 use crate::error::Result;
 use crate::sync::Lock;
-use crate::sys;
+use crate::sys::ForkLocal;
 use crate::timer::Timer;
 use once_cell::sync::OnceCell;
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,10 @@ pub struct Runtime {
 }
 
 /// The runtime of this process, while it has users.
+static SHARED: ForkLocal<Mutex<Shared>> = ForkLocal::new();
+
 #[derive(Default)]
-pub struct Shared {
+struct Shared {
     current: Option<Arc<Runtime>>,
     users: usize,
 }
@@ -28,7 +30,7 @@ pub struct Shared {
 impl Runtime {
     /// Each success is to be paired with one [`Runtime::release`].
     pub fn acquire() -> Result<Arc<Self>> {
-        let mut shared = sys::process().runtime.hold();
+        let mut shared = SHARED.get().hold();
         let runtime = match &shared.current {
             Some(runtime) => runtime.clone(),
             None => {
@@ -56,7 +58,7 @@ impl Runtime {
     /// run until the deadline.
     pub fn release(deadline: Instant) {
         let last = {
-            let mut shared = sys::process().runtime.hold();
+            let mut shared = SHARED.get().hold();
             shared.users -= 1;
             if shared.users > 0 {
                 return;

@@ -1,7 +1,7 @@
 //! An open store: the rules that hold for both backends, and what hangs on it.
 
 use crate::backend::etcd::EtcdBackend;
-use crate::backend::mem::MemBackend;
+use crate::backend::mem::{Mem, MemBackend};
 use crate::backend::Backend;
 use crate::dispatch::Pool;
 use crate::endpoint::Endpoint;
@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::gate::{self, unique_id, Callbacks};
 use crate::lock::DistLock;
+use crate::log::LOG;
 use crate::options::Options;
 use crate::request::{Range, Request, Response};
 use crate::runtime::Runtime;
 use crate::state::{StateConsumer, StateEvents};
 use crate::sync::Lock;
-use crate::sys;
 use crate::temp_key::TempKeys;
 use crate::timer::Timer;
 use crate::types::KeyRange;
@@ -56,7 +56,7 @@ impl Store {
         let options = Options::parse(options)?;
         let endpoint = Endpoint::parse(endpoint)?;
         if options.debug {
-            sys::process().log.raise_to_debug();
+            LOG.get().raise_to_debug();
         }
         let runtime = Runtime::acquire()?;
         let backend = backend(endpoint, &options, &runtime).inspect_err(|_| {
@@ -208,7 +208,7 @@ impl Store {
 fn backend(endpoint: Endpoint, options: &Options, runtime: &Runtime) -> Result<Arc<dyn Backend>> {
     Ok(match endpoint {
         Endpoint::Mem(name) => {
-            let mem = sys::process().mem.hold().entry(name).or_default().clone();
+            let mem = Mem::named(name);
             Arc::new(MemBackend::new(mem, runtime.timer.clone()))
         }
         Endpoint::Etcd(urls) => Arc::new(EtcdBackend::new(urls, options, runtime.io()?.clone())?),

@@ -47,16 +47,6 @@ pub fn boottime() -> Duration {
 }
 
 static FORKS: AtomicU32 = AtomicU32::new(0);
-static PROCESS: AtomicPtr<crate::process::Process> = AtomicPtr::new(std::ptr::null_mut());
-/// What a child inherited: kept reachable, never looked into again, because its
-/// locks may be held by threads that the child does not have.
-static INHERITED: AtomicPtr<crate::process::Process> = AtomicPtr::new(std::ptr::null_mut());
-
-/// How many forks lie between the first user of the library and this process.
-pub fn forks() -> u32 {
-    FORKS.load(Ordering::Relaxed)
-}
-
 static EXITING: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn at_exit() {
@@ -70,38 +60,62 @@ pub fn exiting() -> bool {
 
 extern "C" fn after_fork_in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-    INHERITED.store(PROCESS.swap(std::ptr::null_mut(), Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// The library's only global state. A forked child gets its own, empty.
-pub fn process() -> &'static crate::process::Process {
-    let mut current = PROCESS.load(Ordering::Acquire);
-    if current.is_null() {
-        static AT_FORK: std::sync::Once = std::sync::Once::new();
-        AT_FORK.call_once(|| {
-            // SAFETY: the handlers make atomic stores only.
-            unsafe {
-                libc::pthread_atfork(None, None, Some(after_fork_in_child));
-                libc::atexit(at_exit);
+/// How many forks lie between the first user of the library and this process.
+pub fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// A global of which a forked child gets its own, fresh: that of the parent may be
+/// locked by threads that the child does not have.
+pub struct ForkLocal<T>(AtomicPtr<Generation<T>>);
+
+struct Generation<T> {
+    forks: u32,
+    value: T,
+    /// That of the parent, never looked into again, but not forgotten.
+    _inherited: *mut Self,
+}
+
+impl<T: Default + Sync> ForkLocal<T> {
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    pub fn get(&self) -> &T {
+        loop {
+            let current = self.0.load(Ordering::Acquire);
+            // SAFETY: what was published is never freed.
+            if let Some(generation) = unsafe { current.as_ref() } {
+                if generation.forks == forks() {
+                    return &generation.value;
+                }
             }
-        });
-        let fresh = Box::into_raw(Box::default());
-        match PROCESS.compare_exchange(
-            std::ptr::null_mut(),
-            fresh,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        ) {
-            Ok(_) => current = fresh,
-            Err(other) => {
-                // SAFETY: `fresh` was not published.
+            watch_process();
+            let value = T::default();
+            let fresh = Generation { forks: forks(), value, _inherited: current };
+            let fresh = Box::into_raw(Box::new(fresh));
+            let published =
+                self.0.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire);
+            if published.is_err() {
+                // SAFETY: nobody else has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
-                current = other;
             }
         }
     }
-    // SAFETY: once published it is never freed.
-    unsafe { &*current }
+}
+
+/// Hears of forks and of the exit from now on.
+fn watch_process() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handlers make atomic stores only.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(after_fork_in_child));
+            libc::atexit(at_exit);
+        }
+    });
 }
 
 /// Says one line on standard error and ends the process: a foreign exception or a

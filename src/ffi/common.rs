@@ -4,8 +4,7 @@ use super::callback::LogCallback;
 use super::status::{self, hmkv_status};
 use super::types::hmkv_log_fn;
 use super::{arg, errmsg, guard};
-use crate::log::Sink;
-use crate::sys;
+use crate::log::{Sink, LOG};
 use std::ffi::{c_char, c_void, CStr};
 
 /// # Common
@@ -104,6 +103,6 @@ pub extern "C" fn hmkv_set_log(level: i32, r#fn: hmkv_log_fn, userdata: *mut c_v
     guard::plain((), || {
         let sink =
             r#fn.map(|f| Box::new(LogCallback::new(f, arg::userdata(userdata))) as Box<dyn Sink>);
-        sys::process().log.set(level, sink);
+        LOG.get().set(level, sink);
     });
 }

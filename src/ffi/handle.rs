@@ -10,7 +10,7 @@ use super::types::{hmkv, hmkv_watcher};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::sync::SharedLock;
-use crate::sys;
+use crate::sys::{self, ForkLocal};
 use crate::watch::Watcher;
 use std::sync::{Arc, RwLock};
 
@@ -24,7 +24,7 @@ const INDEX_MASK: u64 = (1 << 24) - 1;
 const _: () = assert!(usize::BITS == 64, "handles need 64-bit pointers");
 
 #[derive(Default)]
-pub struct Table(RwLock<Slots>);
+struct Table(RwLock<Slots>);
 
 #[derive(Default)]
 struct Slots {
@@ -116,8 +116,10 @@ impl Table {
     }
 }
 
+static TABLE: ForkLocal<Table> = ForkLocal::new();
+
 fn table() -> &'static Table {
-    &sys::process().handles
+    TABLE.get()
 }
 
 pub fn insert_store(store: Arc<Store>) -> Result<*mut hmkv> {

@@ -5,7 +5,6 @@
 #![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
 
 pub mod common;
-pub mod handle;
 pub mod kv;
 pub mod lock;
 pub mod result;
@@ -20,4 +19,5 @@ mod arg;
 mod callback;
 mod errmsg;
 mod guard;
+mod handle;
 mod out;

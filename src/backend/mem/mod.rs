@@ -8,12 +8,13 @@ use super::{Backend, Completion, WatchSink, WatchToken};
 use crate::error::{Error, Result};
 use crate::request::{Op, Request, Response, Target, Txn, TxnAnswer};
 use crate::sync::{Lock, SharedLock};
+use crate::sys::ForkLocal;
 use crate::timer::Timer;
 use crate::types::{Event, KeyRange, KeyValue};
 use bytes::Bytes;
 use history::History;
 use leases::Leases;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use watches::Watches;
@@ -22,6 +23,15 @@ use watches::Watches;
 #[derive(Default)]
 pub struct Mem {
     state: RwLock<State>,
+}
+
+/// The stores of this process by name. They live as long as it does.
+static NAMED: ForkLocal<Mutex<HashMap<String, Arc<Mem>>>> = ForkLocal::new();
+
+impl Mem {
+    pub fn named(name: String) -> Arc<Self> {
+        NAMED.get().hold().entry(name).or_default().clone()
+    }
 }
 
 #[derive(Default)]
