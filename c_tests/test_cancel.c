@@ -244,6 +244,68 @@ static void a_callback_may_cancel_another_watch(void) {
   CHECK_INT(0, events_count(&victim));
 }
 
+/* ---- after a cancel from inside, while that callback still runs ---- */
+
+struct self_cancelling {
+  hmkv_watcher *watcher;
+  struct gate known, leave;
+  atomic_bool cancelled, left;
+  atomic_int tid;
+};
+
+static bool cancel_itself_and_stay(const char *key, const char *value, hmkv_keychange op,
+                                   void *userdata) {
+  (void)key, (void)value, (void)op;
+  struct self_cancelling *self = userdata;
+  gate_pass(&self->known);
+  CHECK_OK(hmkv_watch_cb_cancel(self->watcher));
+  atomic_store(&self->cancelled, true);
+  gate_pass(&self->leave);
+  atomic_store(&self->left, true);
+  return true;
+}
+
+static void *cancel_from_outside(void *arg) {
+  struct self_cancelling *self = arg;
+  atomic_store(&self->tid, (int)thread_id());
+  CHECK_STATUS(HMKV_EHANDLE, hmkv_watch_cb_cancel(self->watcher));
+  CHECK(atomic_load(&self->left));
+  return NULL;
+}
+
+static void *close_from_outside(void *arg) {
+  struct self_cancelling *self = arg;
+  atomic_store(&self->tid, (int)thread_id());
+  CHECK_OK(hmkv_close(kv));
+  CHECK(atomic_load(&self->left));
+  kv = NULL;
+  return NULL;
+}
+
+static void waits_for_the_callback(void *(*call)(void *)) {
+  struct self_cancelling self = {.known = GATE_CLOSED, .leave = GATE_CLOSED};
+  const char *key = unique("key");
+  hmkv *other = open_store(NULL); /* keeps the callback threads */
+  CHECK_OK(hmkv_watch_cb(kv, key, 3, cancel_itself_and_stay, &self, &self.watcher));
+  gate_open(&self.known);
+  CHECK_OK(hmkv_store(kv, key, "value"));
+  WAIT_UNTIL(atomic_load(&self.cancelled));
+  pthread_t thread = start_thread(call, &self);
+  WAIT_UNTIL(atomic_load(&self.tid) != 0);
+  wait_until_blocked(atomic_load(&self.tid));
+  gate_open(&self.leave);
+  join_thread(thread);
+  close_store(other);
+}
+
+static void after_a_cancel_from_inside_one_from_outside_waits(void) {
+  waits_for_the_callback(cancel_from_outside);
+}
+
+static void after_a_cancel_from_inside_close_waits(void) {
+  waits_for_the_callback(close_from_outside);
+}
+
 static void cancelling_one_leaves_the_others(void) {
   const char *key = unique("key");
   struct events gone = EVENTS_OF(key), stays = EVENTS_OF(key);
@@ -265,6 +327,8 @@ static const struct test tests[] = {
     BOTH(userdata_is_freed_right_after_while_changes_go_on),
     BOTH(from_inside_its_own_callback_it_marks_and_returns),
     BOTH(a_callback_may_cancel_another_watch),
+    BOTH(after_a_cancel_from_inside_one_from_outside_waits),
+    BOTH(after_a_cancel_from_inside_close_waits),
     BOTH(cancelling_one_leaves_the_others),
 };
 TEST_MAIN(.begin = begin, .end = end)

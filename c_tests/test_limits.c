@@ -83,6 +83,16 @@ static void a_key_that_can_be_stored_can_be_read_and_deleted(void) {
   free(key);
 }
 
+static void a_range_with_bounds_above_the_limit_is_too_large(void) {
+  char *start = filled(MIB), *end = filled(MIB);
+  end[0] = (char)(start[0] + 1);
+  hmkv_result *result = (hmkv_result *)&result;
+  CHECK_STATUS(HMKV_ETOOLARGE, hmkv_get_range(kv, start, end, &result));
+  CHECK(result == NULL);
+  free(start);
+  free(end);
+}
+
 static void the_store_stays_usable(void) {
   const char *key = unique("key");
   char *value = filled(2 * LIMIT);
@@ -128,6 +138,7 @@ static const struct test tests[] = {
     BOTH(a_transaction_counts_all_its_parts),
     BOTH(a_key_above_the_limit_is_too_large),
     BOTH(a_key_that_can_be_stored_can_be_read_and_deleted),
+    BOTH(a_range_with_bounds_above_the_limit_is_too_large),
     BOTH(the_store_stays_usable),
     BOTH(the_option_max_request_lowers_the_limit),
     ETCD_ONLY(a_servers_own_refusal_is_too_large_too),

@@ -57,7 +57,8 @@ struct State {
 }
 
 thread_local! {
-    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+    /// The pool that this thread belongs to; 0 for none.
+    static WORKER_OF: Cell<usize> = const { Cell::new(0) };
 }
 
 impl Pool {
@@ -132,7 +133,7 @@ impl Pool {
     }
 
     fn work(self: Arc<Self>) {
-        IS_WORKER.set(true);
+        WORKER_OF.set(Arc::as_ptr(&self) as usize);
         let mut state = self.state.hold();
         let mut idle_since = Instant::now();
         while !state.stopped {
@@ -180,7 +181,7 @@ impl Pool {
         state.stopped = true;
         let dropped = std::mem::take(&mut state.ready);
         self.work.notify_all();
-        let own = usize::from(IS_WORKER.get());
+        let own = usize::from(WORKER_OF.get() == std::ptr::from_ref(self) as usize);
         while state.threads > own {
             let (next, in_time) = wait_until(&self.exited, state, Some(deadline));
             state = next;

@@ -177,7 +177,7 @@ impl Feed {
             match self.try_next() {
                 Next::Event(event) => return Ok(Some(event)),
                 Next::Ended(error) => return Err(error),
-                Next::Broken => match self.repair(store) {
+                Next::Broken => match self.repair(store, deadline) {
                     Ok(()) => continue,
                     Err(Error::Unavailable(_)) => {
                         let pause = Instant::now() + PAUSE;
@@ -208,9 +208,10 @@ impl Feed {
     }
 
     /// Begins the backend's watch again after [`Next::Broken`]. Blocks.
-    pub fn repair(self: &Arc<Self>, store: &Store) -> Result<()> {
+    pub fn repair(self: &Arc<Self>, store: &Store, deadline: Option<Instant>) -> Result<()> {
         let compacted = matches!(self.inner.hold().link, Link::Compacted);
-        let start = if compacted { self.resync(store)? } else { self.inner.hold().next };
+        let deadline = deadline.map_or(store.deadline(), |it| it.min(store.deadline()));
+        let start = if compacted { self.resync(store, deadline)? } else { self.inner.hold().next };
         {
             let mut inner = self.inner.hold();
             if let Link::Ended(error) = &inner.link {
@@ -224,8 +225,9 @@ impl Feed {
 
     /// Reads the range and queues the difference to what was consumed. A key that
     /// was created anew counts as deleted and stored.
-    fn resync(&self, store: &Store) -> Result<i64> {
-        let found = store.call(Range::new(self.keys.clone()).into())?.into_range()?;
+    fn resync(&self, store: &Store, deadline: Instant) -> Result<i64> {
+        let range = Range::new(self.keys.clone());
+        let found = store.call_until(range.into(), deadline)?.into_range()?;
         log(Level::Warn, || {
             format!(
                 "watch: compacted history; {} keys listed at revision {}",

@@ -107,6 +107,11 @@ impl Gate {
         self.callbacks.store
     }
 
+    /// Whether this thread is inside.
+    pub fn is_inside(&self) -> bool {
+        INSIDE.get().0 == self.id
+    }
+
     pub fn is_shut(&self) -> bool {
         self.state.hold().shut
     }

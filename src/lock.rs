@@ -154,14 +154,18 @@ impl DistLock {
                     let joining = if saw_holder { Duration::ZERO } else { store.timeout() };
                     let until = deadline.map(|deadline| deadline + joining);
                     let (inner, in_time) = wait_until(&self.changed, inner, until);
-                    drop(inner);
+                    let mut inner = inner;
                     match (in_time, saw_holder) {
                         (true, _) => {}
-                        (false, true) => return Ok(Some(Attempt::Busy)),
+                        (false, true) => {
+                            inner.outcome = Outcome::Busy;
+                            return Ok(Some(Attempt::Busy));
+                        }
                         (false, false) => {
+                            inner.outcome = Outcome::Failed;
                             return Err(Error::Unavailable(
                                 "the queue was not joined in time".into(),
-                            ))
+                            ));
                         }
                     }
                 }

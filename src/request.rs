@@ -214,6 +214,12 @@ impl Request {
         }
     }
 
+    /// May store a value, which takes space.
+    pub fn stores(&self) -> bool {
+        let Self::Txn(txn) = self else { return false };
+        txn.then.iter().chain(&txn.or_else).any(|op| matches!(op, Op::Put { .. }))
+    }
+
     /// May be sent again when the outcome of the first time is unknown.
     pub fn repeatable(&self) -> bool {
         match self {
@@ -224,25 +230,41 @@ impl Request {
 
     /// Refuses what the server would refuse for its size, alike on every backend.
     pub fn check_size(&self, max_request: usize) -> Result<()> {
-        let Self::Txn(txn) = self else {
-            return Ok(());
+        let txn = match self {
+            Self::Txn(txn) => txn,
+            Self::Range(range) => return limit(range.keys.encoded_len(), max_request),
+            _ => return Ok(()),
         };
         if txn.compares.len().max(txn.then.len()).max(txn.or_else.len()) > MAX_TXN_OPS {
             return Err(Error::TooLarge(format!("over {MAX_TXN_OPS} operations")));
         }
-        let size = txn.encoded_len();
-        if size > max_request {
-            return Err(Error::TooLarge(format!("{size} bytes; max_request is {max_request}")));
-        }
-        Ok(())
+        limit(txn.encoded_len(), max_request)
+    }
+}
+
+fn limit(size: usize, max_request: usize) -> Result<()> {
+    if size > max_request {
+        return Err(Error::TooLarge(format!("{size} bytes; max_request is {max_request}")));
+    }
+    Ok(())
+}
+
+/// Tags and lengths around one operation or compare.
+const FRAME: usize = 16;
+
+impl KeyRange {
+    fn encoded_len(&self) -> usize {
+        let end = match &self.end {
+            RangeEnd::Before(end) => end.len(),
+            RangeEnd::Single | RangeEnd::Unbounded => 0,
+        };
+        self.key.len() + end + FRAME
     }
 }
 
 impl Txn {
     /// Bytes of keys, values and their framing as sent, a little more than exact.
     fn encoded_len(&self) -> usize {
-        /// Tags and lengths around one operation or compare.
-        const FRAME: usize = 16;
         let compares = self.compares.iter().map(|compare| {
             let value = match &compare.target {
                 Target::Value(value) => value.len(),
@@ -252,10 +274,7 @@ impl Txn {
         });
         let ops = self.then.iter().chain(&self.or_else).map(|op| match op {
             Op::Put { key, value, .. } => key.len() + value.len() + FRAME,
-            Op::Delete(keys) | Op::Range(Range { keys, .. }) => match &keys.end {
-                RangeEnd::Before(end) => keys.key.len() + end.len() + FRAME,
-                RangeEnd::Single | RangeEnd::Unbounded => keys.key.len() + FRAME,
-            },
+            Op::Delete(keys) | Op::Range(Range { keys, .. }) => keys.encoded_len(),
         });
         compares.chain(ops).sum()
     }

@@ -1,7 +1,7 @@
 //! What happens to a store outside its calls, told to one listener.
 
 use crate::dispatch::{Pool, Schedule, Strand};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gate::{Callbacks, Gate};
 use crate::sync::Lock;
 use bytes::Bytes;
@@ -34,6 +34,7 @@ pub struct StateEvents {
 struct Inner {
     listener: Option<Arc<Listener>>,
     queue: VecDeque<(State, Bytes)>,
+    closed: bool,
 }
 
 struct Listener {
@@ -56,6 +57,9 @@ impl StateEvents {
         let listener = consumer.map(|consumer| Arc::new(Listener { gate, consumer }));
         let former = {
             let mut inner = self.inner.hold();
+            if inner.closed {
+                return Err(Error::Closed);
+            }
             // What happened before is not this listener's.
             inner.queue.clear();
             std::mem::replace(&mut inner.listener, listener)
@@ -79,7 +83,9 @@ impl StateEvents {
 
     /// No call begins any more.
     pub fn close(&self) {
-        if let Some(listener) = self.inner.hold().listener.take() {
+        let mut inner = self.inner.hold();
+        inner.closed = true;
+        if let Some(listener) = inner.listener.take() {
             listener.gate.shut();
         }
     }

@@ -108,14 +108,15 @@ impl<T: Default + Sync> ForkLocal<T> {
 
 /// Hears of forks and of the exit from now on.
 fn watch_process() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
+    // Not a lock, which a fork in this very moment would leave locked in the child.
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+    if !WATCHED.swap(true, Ordering::Relaxed) {
         // SAFETY: the handlers make atomic stores only.
         unsafe {
             libc::pthread_atfork(None, None, Some(after_fork_in_child));
             libc::atexit(at_exit);
         }
-    });
+    }
 }
 
 /// Says one line on standard error and ends the process: a foreign exception or a

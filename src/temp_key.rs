@@ -35,6 +35,9 @@ pub struct TempKeys {
 struct Inner {
     lease: Option<Arc<Lease>>,
     keys: BTreeMap<Bytes, TempKey>,
+    /// Leases made since all keys were restored last: a key under one is ours,
+    /// stored by an attempt whose answer was lost.
+    own: Vec<i64>,
     /// The last lease whose loss was told.
     told: i64,
     closed: bool,
@@ -89,6 +92,7 @@ impl TempKeys {
             lease.revoke(store.deadline(), |_| ());
             return Err(Error::Closed);
         }
+        inner.own.push(lease.id);
         inner.lease = Some(lease.clone());
         Ok(lease)
     }
@@ -153,13 +157,25 @@ impl TempKeys {
             return Ok(());
         }
         let lease = self.lease(store, store.deadline())?;
-        let lost: Vec<(Bytes, i64, i64)> = {
+        let (lost, own): (Vec<(Bytes, i64)>, Vec<i64>) = {
             let inner = self.inner.hold();
             let keys = inner.keys.iter().filter(|(_, key)| key.lease != lease.id);
-            keys.map(|(key, known)| (key.clone(), known.lease, known.revision)).collect()
+            (keys.map(|(key, known)| (key.clone(), known.revision)).collect(), inner.own.clone())
         };
-        for (key, former, stored) in lost {
-            match restore_key(store, &key, former, lease.id)? {
+        for (key, stored) in lost {
+            if !self.is_ours(&key, stored) {
+                continue;
+            }
+            let restored = restore_key(store, &key, &own, lease.id).inspect_err(|error| {
+                if let Error::Lost(why) = error {
+                    lease.lose(why);
+                }
+            })?;
+            match restored {
+                Some(revision) if !self.is_ours(&key, stored) => {
+                    // Someone ended it meanwhile.
+                    store.call(delete_if(&key, revision).into())?;
+                }
                 Some(revision) => {
                     self.enter(store, key.clone(), &lease, revision)?;
                     store.state().tell(State::TempKeyRestored, key);
@@ -172,7 +188,13 @@ impl TempKeys {
                 }
             }
         }
+        self.inner.hold().own.retain(|id| *id == lease.id);
         Ok(())
+    }
+
+    /// The key was not stored or deleted by someone since it was stored.
+    fn is_ours(&self, key: &Bytes, stored: i64) -> bool {
+        self.inner.hold().keys.get(key).is_some_and(|known| known.revision == stored)
     }
 
     /// Deletes the keys by revoking the lease.
@@ -198,8 +220,19 @@ fn put(key: &Bytes, lease: i64) -> Op {
     Op::Put { key: key.clone(), value: VALUE, lease }
 }
 
+/// Deletes the key if it is as it was stored at `revision`.
+fn delete_if(key: &Bytes, revision: i64) -> Txn {
+    let target = Target::ModRevision(revision);
+    Txn {
+        compares: vec![Compare { key: key.clone(), target, comparison: Comparison::Equal }],
+        then: vec![Op::Delete(KeyRange::single(key.clone()))],
+        idempotent: true,
+        ..Txn::default()
+    }
+}
+
 /// Stores the key unless it belongs to someone else by now; tells the revision.
-fn restore_key(store: &Store, key: &Bytes, former: i64, lease: i64) -> Result<Option<i64>> {
+fn restore_key(store: &Store, key: &Bytes, own: &[i64], lease: i64) -> Result<Option<i64>> {
     let mut seen = 0;
     loop {
         let target = if seen == 0 { Target::CreateRevision(0) } else { Target::ModRevision(seen) };
@@ -215,7 +248,7 @@ fn restore_key(store: &Store, key: &Bytes, former: i64, lease: i64) -> Result<Op
         }
         match ranges.first().and_then(|found| found.kvs.first()) {
             Some(kv) if kv.lease == lease => return Ok(Some(kv.mod_revision)),
-            Some(kv) if kv.lease == former => seen = kv.mod_revision,
+            Some(kv) if own.contains(&kv.lease) => seen = kv.mod_revision,
             Some(_) => return Ok(None),
             None => seen = 0,
         }

@@ -9,6 +9,7 @@ use crate::store::Store;
 use crate::sync::Lock;
 use crate::types::{Event, EventKind, KeyRange};
 use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,12 @@ pub struct Watcher {
     gate: Gate,
     schedule: Schedule,
     consumer: Mutex<Box<dyn Consumer>>,
+    cancelled: AtomicBool,
+    /// Run when the callback that is running has returned.
+    afterwards: Mutex<Option<Afterwards>>,
 }
+
+type Afterwards = Box<dyn FnOnce() + Send>;
 
 impl Watcher {
     /// The consumer hears nothing before [`Watcher::activate`].
@@ -97,6 +103,8 @@ impl Watcher {
             gate: Gate::new(store.callbacks()),
             schedule: Schedule::default(),
             consumer: Mutex::new(consumer),
+            cancelled: AtomicBool::new(false),
+            afterwards: Mutex::default(),
         })
     }
 
@@ -122,9 +130,35 @@ impl Watcher {
         self.feed.close(Error::Closed);
     }
 
-    /// Waits until the callback is not running; see [`Gate::wait`].
-    pub fn wait(&self) -> Result<()> {
-        self.gate.wait()
+    /// Ends the watch and waits until its callback is not running, then runs
+    /// `retire`. From inside the callback that is put off until it returns. Tells
+    /// whether this was the first cancel.
+    pub fn cancel(&self, retire: impl FnOnce() + Send + 'static) -> Result<bool> {
+        let first = !self.cancelled.swap(true, Ordering::AcqRel);
+        self.end();
+        if self.gate.is_inside() {
+            self.afterwards.hold().get_or_insert(Box::new(retire));
+            return Ok(first);
+        }
+        if let Err(circle) = self.gate.wait() {
+            // It did not wait: a later cancel is to.
+            if first {
+                self.cancelled.store(false, Ordering::Release);
+            }
+            return Err(circle);
+        }
+        retire();
+        Ok(first)
+    }
+
+    /// Lets the consumer in, one call at a time.
+    fn pass<T>(&self, call: impl FnOnce(&mut dyn Consumer) -> T) -> Option<T> {
+        let answer = self.gate.pass(|| call(&mut **self.consumer.hold()));
+        let afterwards = self.afterwards.hold().take();
+        if let Some(afterwards) = afterwards {
+            afterwards();
+        }
+        answer
     }
 
     /// Delivers one event; false when the watch is over.
@@ -133,13 +167,13 @@ impl Watcher {
         if !self.kinds.has(event.kind) {
             return !last;
         }
-        let go_on = self.gate.pass(|| self.consumer.hold().change(event));
+        let go_on = self.pass(|consumer| consumer.change(event));
         go_on == Some(true) && !last
     }
 
     fn finish(&self, why: Option<&Error>) {
         if let Some(why) = why {
-            self.gate.pass(|| self.consumer.hold().ended(why));
+            self.pass(|consumer| consumer.ended(why));
         }
         self.end();
     }
@@ -168,7 +202,7 @@ impl Strand for Watcher {
                     }
                 }
                 Next::Empty => return false,
-                Next::Broken => match self.feed.repair(&store) {
+                Next::Broken => match self.feed.repair(&store, None) {
                     Ok(()) => {}
                     Err(Error::Unavailable(_)) => {
                         let weak = Arc::downgrade(&self);

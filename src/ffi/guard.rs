@@ -7,7 +7,7 @@ use crate::log::{log, Level};
 use crate::sys::NoCancel;
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -43,8 +43,10 @@ pub unsafe fn borrow<O, T>(object: *const O, default: T, look: impl FnOnce(&O) -
 
 /// None after a panic, whose text is then this thread's error message.
 fn catch<T>(call: impl FnOnce() -> T) -> Option<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(hook_panics);
+    static HOOKED: AtomicBool = AtomicBool::new(false);
+    if !HOOKED.swap(true, Ordering::Relaxed) {
+        hook_panics();
+    }
     let _no_cancel = NoCancel::new();
     let before = INSIDE.replace(true);
     let answer = catch_unwind(AssertUnwindSafe(call)).ok();

@@ -92,6 +92,15 @@ impl Slots {
         Ok(bits)
     }
 
+    fn watchers<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = (usize, &'a Arc<Watcher>)> {
+        self.all.iter().enumerate().filter_map(|(index, slot)| match &slot.object {
+            Some(Object::Watcher(watcher)) if watcher.store_id() == store.id() => {
+                Some((index, watcher))
+            }
+            _ => None,
+        })
+    }
+
     fn remove(&mut self, index: usize) -> Option<Object> {
         let slot = &mut self.all[index];
         let object = slot.object.take()?;
@@ -140,22 +149,24 @@ pub fn insert_watcher(kv: *mut hmkv, watcher: &Arc<Watcher>) -> Result<*mut hmkv
     Ok(slots.insert(Object::Watcher(watcher.clone()))? as *mut hmkv_watcher)
 }
 
-/// Retires a store's handle and those of its watchers.
+/// Retires a store's handle and tells its watchers, whose handles are retired by
+/// [`retire_watchers`] when their callbacks have ended.
 pub fn retire(kv: *mut hmkv) -> Result<(Arc<Store>, Vec<Arc<Watcher>>)> {
     let mut slots = table().0.writing();
     let (index, _) = slots.find(kv as u64, STORE)?;
     let Some(Object::Store(store)) = slots.remove(index) else {
         return Err(Error::Handle);
     };
-    let own = |slot: &Slot| matches!(&slot.object, Some(Object::Watcher(watcher)) if watcher.store_id() == store.id());
-    let indexes: Vec<usize> =
-        (0..slots.all.len()).filter(|index| own(&slots.all[*index])).collect();
-    let watchers = indexes.into_iter().filter_map(|index| match slots.remove(index) {
-        Some(Object::Watcher(watcher)) => Some(watcher),
-        _ => None,
-    });
-    let watchers = watchers.collect();
+    let watchers = slots.watchers(&store).map(|(_, watcher)| watcher.clone()).collect();
     Ok((store, watchers))
+}
+
+pub fn retire_watchers(store: &Store) {
+    let mut slots = table().0.writing();
+    let indexes: Vec<usize> = slots.watchers(store).map(|(index, _)| index).collect();
+    let retired: Vec<_> = indexes.into_iter().map(|index| slots.remove(index)).collect();
+    drop(slots);
+    drop(retired);
 }
 
 /// Ends a watch and waits for its callback; only the first of several succeeds.
@@ -164,11 +175,9 @@ pub fn cancel_watcher(handle: *mut hmkv_watcher) -> Result<()> {
     let Object::Watcher(watcher) = table().get(bits, WATCHER)? else {
         return Err(Error::Handle);
     };
-    watcher.end();
-    watcher.wait()?;
-    match table().remove(bits, WATCHER) {
-        Some(_) => Ok(()),
-        None => Err(Error::Handle),
+    match watcher.cancel(move || drop(table().remove(bits, WATCHER)))? {
+        true => Ok(()),
+        false => Err(Error::Handle),
     }
 }
 

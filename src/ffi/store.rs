@@ -74,7 +74,9 @@ pub unsafe extern "C" fn hmkv_close(kv: *mut hmkv) -> hmkv_status {
     guard::status(|| {
         handle::store(kv)?.refuse_own_callback("closing a store")?;
         let (store, watchers) = handle::retire(kv)?;
-        Ok(match store.close(watchers) {
+        let closed = store.close(watchers);
+        handle::retire_watchers(&store);
+        Ok(match closed {
             Closed::Fully => status::OK,
             Closed::CallbackRunning => status::TIMED_OUT,
         })

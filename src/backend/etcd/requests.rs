@@ -27,7 +27,7 @@ pub struct Requests {
     leases: Endpoints,
     abort: Arc<Notify>,
     close: Arc<Notify>,
-    /// The cluster's alarm for its space quota was seen raised.
+    /// A write met an exhausted space quota.
     full: AtomicBool,
 }
 
@@ -83,8 +83,16 @@ impl Requests {
     ) -> std::result::Result<Response, Failure> {
         let connected = endpoints.connect().await.map_err(Failure::NotApplied)?;
         let mut client = connected.client.clone();
+        let stores = request.stores();
+        if stores && self.full.load(Ordering::Relaxed) {
+            let full = is_full(&mut client).await.map_err(Failure::NotApplied)?;
+            self.full.store(full, Ordering::Relaxed);
+            if full {
+                let why = "etcdserver: mvcc: database space exceeded";
+                return Err(Failure::Final(Error::NoSpace(why.into())));
+            }
+        }
         progress.0.hold().sent = Some(connected);
-        let was_full = self.full.load(Ordering::Relaxed);
         let answer = send(&mut client, request).await;
         let sent = progress.0.hold().sent.take();
         let Some(connected) = sent else {
@@ -93,9 +101,6 @@ impl Requests {
         match answer {
             Ok(answer) => {
                 endpoints.succeeded(&connected);
-                if matches!(request, Request::Txn(_)) && request.writes() {
-                    self.full.store(false, Ordering::Relaxed);
-                }
                 answer.map_err(|error| match error {
                     // An answer that makes no sense does not tell what became of a write.
                     Error::Internal(why) if request.writes() => Failure::Unknown(why),
@@ -105,10 +110,9 @@ impl Requests {
             Err(error) => {
                 let mut failure = transport::classify(&error);
                 if let Failure::Final(Error::NoSpace(why)) = &failure {
-                    if matches!(request, Request::Txn(_)) && !was_full {
+                    if stores {
                         failure = Failure::Unknown(why.clone());
-                        progress.0.hold().unknown = true;
-                        self.full.store(is_full(&mut client).await, Ordering::Relaxed);
+                        self.full.store(true, Ordering::Relaxed);
                     }
                 }
                 if matches!(failure, Failure::Unknown(_)) {
@@ -226,11 +230,13 @@ impl Progress {
 /// Whether the alarm for the space quota is raised.
 ///
 /// The write that exceeds the quota is applied and refused in one, by the same
-/// words as later ones, which are refused and not applied: the alarm, which is
-/// ordered with the writes, tells them apart.
-async fn is_full(client: &mut Client) -> bool {
-    let answer = client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await;
-    answer.is_ok_and(|answer| !answer.alarms().is_empty())
+/// words as one that is refused and not applied. So its outcome is unknown; from
+/// then on the alarm is asked for before a write is sent.
+async fn is_full(client: &mut Client) -> Result<bool> {
+    match client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await {
+        Ok(answer) => Ok(!answer.alarms().is_empty()),
+        Err(error) => Err(Error::Unavailable(error.to_string())),
+    }
 }
 
 /// Makes the call. The inner failure is that of an answer which makes no sense.

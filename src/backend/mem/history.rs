@@ -12,7 +12,7 @@ const KEPT_REVISIONS: usize = 100_000;
 const KEPT_BYTES: usize = 64 << 20;
 
 /// What an entry of the log costs beside its keys and values.
-const ENTRY: usize = 200;
+const ENTRY: usize = 256;
 
 pub struct History {
     revision: i64,

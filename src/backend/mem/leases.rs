@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::request::Response;
+use crate::timer::Timer;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
@@ -13,13 +15,16 @@ struct Lease {
     ttl: Duration,
     ends: Instant,
     keys: BTreeSet<Bytes>,
+    /// Which timer is to end it.
+    timer: Weak<Timer>,
 }
 
 impl Leases {
     /// Makes the lease, or finds it made by the same request before.
-    pub fn grant(&mut self, id: i64, ttl: Duration) -> Instant {
+    pub fn grant(&mut self, id: i64, ttl: Duration) {
         let ends = Instant::now() + ttl;
-        self.0.entry(id).or_insert_with(|| Lease { ttl, ends, keys: BTreeSet::new() }).ends
+        let (keys, timer) = (BTreeSet::new(), Weak::new());
+        self.0.entry(id).or_insert(Lease { ttl, ends, keys, timer });
     }
 
     pub fn renew(&mut self, id: i64) -> Result<Response> {
@@ -36,8 +41,16 @@ impl Leases {
         self.0.get(&id).map(|lease| lease.ends)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = (i64, Instant)> + '_ {
-        self.0.iter().map(|(id, lease)| (*id, lease.ends))
+    /// Leases that this timer does not end yet; from now on it is to.
+    pub fn adopt(&mut self, timer: &Arc<Timer>) -> Vec<(i64, Instant)> {
+        let timer = Arc::downgrade(timer);
+        let foreign = self.0.iter_mut().filter(|(_, lease)| !lease.timer.ptr_eq(&timer));
+        foreign
+            .map(|(id, lease)| {
+                lease.timer = timer.clone();
+                (*id, lease.ends)
+            })
+            .collect()
     }
 
     pub fn attach(&mut self, id: i64, key: &Bytes) {

@@ -52,9 +52,7 @@ pub struct MemBackend {
 impl MemBackend {
     pub fn new(mem: Arc<Mem>, timer: Arc<Timer>) -> Self {
         // Leases that outlived the timer of former stores end by this one.
-        for (lease, ends) in mem.state.reading().leases.all() {
-            expire_at(&mem, &timer, lease, ends);
-        }
+        arm(&mem, &timer);
         Self { mem, timer, own_leases: Mutex::default() }
     }
 
@@ -66,9 +64,9 @@ impl MemBackend {
             Request::Txn(txn) => self.mem.state.writing().txn(txn).map(Response::Txn),
             Request::Grant { lease, ttl_s } => {
                 let ttl = Duration::from_secs(ttl_s.unsigned_abs());
-                let ends = self.mem.state.writing().leases.grant(*lease, ttl);
+                self.mem.state.writing().leases.grant(*lease, ttl);
                 self.own_leases.hold().insert(*lease);
-                expire_at(&self.mem, &self.timer, *lease, ends);
+                arm(&self.mem, &self.timer);
                 Ok(Response::Lease)
             }
             Request::Renew { lease } => self.mem.state.writing().leases.renew(*lease),
@@ -123,6 +121,14 @@ impl Backend for MemBackend {
     }
 }
 
+/// Has the timer end the leases that it does not know yet.
+fn arm(mem: &Arc<Mem>, timer: &Arc<Timer>) {
+    let leases = mem.state.writing().leases.adopt(timer);
+    for (lease, ends) in leases {
+        expire_at(mem, timer, lease, ends);
+    }
+}
+
 /// Ends a lease when its time is over, however often that was put off.
 fn expire_at(mem: &Arc<Mem>, timer: &Arc<Timer>, lease: i64, when: Instant) {
     let (mem, again) = (Arc::downgrade(mem), Arc::downgrade(timer));
@@ -165,7 +171,7 @@ impl State {
             }
         }
         let revision = self.history.revision() + 1;
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(ops.len());
         let mut ranges = Vec::new();
         for op in ops {
             match op {

@@ -1,0 +1,96 @@
+use super::*;
+use crate::options::Options;
+use etcd_client::proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse};
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl WatchSink for Seen {
+    fn notice(&self, notice: Notice) -> bool {
+        self.0.hold().push(match notice {
+            Notice::Events(events) => {
+                let revisions: Vec<i64> = events.iter().map(|event| event.revision()).collect();
+                format!("{revisions:?}")
+            }
+            Notice::Failed(Error::Denied(_)) => "denied".into(),
+            other => format!("{other:?}"),
+        });
+        true
+    }
+}
+
+/// A task with two watches from revision 5 on, which stand on a stream as 1 and 2.
+fn task(sinks: [&Arc<Seen>; 2]) -> Task {
+    let endpoints = Endpoints::new(Vec::new(), &Options::default()).expect("no endpoint");
+    let mut task = Task::new(endpoints, unbounded_channel().1);
+    for (id, sink) in (1..).zip(sinks) {
+        let (keys, sink) = (KeyRange::single("k"), sink.clone());
+        task.note(Command::Add { id, keys, start: 5, sink });
+        assert!(task.creation(id).is_some());
+    }
+    task
+}
+
+fn take(task: &mut Task, answer: PbWatchResponse) {
+    let header = PbResponseHeader { revision: 100, ..Default::default() };
+    let answer = WatchResponse(PbWatchResponse { header: Some(header), ..answer });
+    task.take(answer, &unbounded_channel().0).expect("a sane answer");
+}
+
+fn events(revisions: &[i64]) -> PbWatchResponse {
+    let event = |revision: &i64| PbEvent {
+        kv: Some(PbKeyValue { mod_revision: *revision, ..Default::default() }),
+        ..Default::default()
+    };
+    PbWatchResponse {
+        watch_id: 1,
+        events: revisions.iter().map(event).collect(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn what_is_sent_again_is_dropped_and_is_no_progress() {
+    let (one, two) = (Arc::default(), Arc::default());
+    let mut task = task([&one, &two]);
+    for revisions in [&[5, 6][..], &[5, 6], &[6, 7], &[3, 8, 9]] {
+        take(&mut task, events(revisions));
+    }
+    take(&mut task, events(&[]));
+    assert_eq!(*one.0.hold(), ["[5, 6]", "[7]", "[8, 9]", "Progress(100)"]);
+    assert!(two.0.hold().is_empty());
+}
+
+#[test]
+fn a_refusal_without_an_id_is_that_of_the_oldest_creation() {
+    let (one, two) = (Arc::default(), Arc::default());
+    let mut task = task([&one, &two]);
+    take(&mut task, PbWatchResponse { watch_id: 1, created: true, ..Default::default() });
+    let reason = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+    take(
+        &mut task,
+        PbWatchResponse {
+            watch_id: -1,
+            created: true,
+            canceled: true,
+            cancel_reason: reason.into(),
+            ..Default::default()
+        },
+    );
+    assert_eq!(*one.0.hold(), ["Started"]);
+    assert_eq!(*two.0.hold(), ["denied"]);
+    assert_eq!(task.watches.len(), 1);
+}
+
+#[test]
+fn a_compacted_watch_ends_and_the_other_stays() {
+    let (one, two) = (Arc::default(), Arc::default());
+    let mut task = task([&one, &two]);
+    take(&mut task, PbWatchResponse { watch_id: 2, created: true, ..Default::default() });
+    take(
+        &mut task,
+        PbWatchResponse { watch_id: 2, canceled: true, compact_revision: 50, ..Default::default() },
+    );
+    assert_eq!(*two.0.hold(), ["Started", "Compacted"]);
+    assert!(task.watches.contains_key(&1) && !task.watches.contains_key(&2));
+}
