@@ -35,8 +35,8 @@ pub struct TempKeys {
 struct Inner {
     lease: Option<Arc<Lease>>,
     keys: BTreeMap<Bytes, TempKey>,
-    /// Leases made since all keys were restored last: a key under one is ours,
-    /// stored by an attempt whose answer was lost.
+    /// The lease, and those made since all keys were restored last: a key under one
+    /// is ours, maybe stored by an attempt whose answer was lost.
     own: Vec<i64>,
     /// The last lease whose loss was told.
     told: i64,
@@ -302,11 +302,12 @@ impl Guard {
 
 impl Consumer for Guard {
     fn change(&mut self, event: &Event) -> bool {
+        let Some(keys) = self.keys.upgrade() else { return false };
         let ours = match event.kind {
-            EventKind::Put => event.kv.lease == self.lease.id,
+            EventKind::Put => keys.inner.hold().own.contains(&event.kv.lease),
             EventKind::Delete => !self.was_lease_alive(),
         };
-        if let Some(keys) = self.keys.upgrade().filter(|_| !ours) {
+        if !ours {
             keys.forget(&event.kv.key, self.revision);
         }
         ours

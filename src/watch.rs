@@ -19,19 +19,21 @@ const BATCH: usize = 64;
 /// How long to wait before a failed repair is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Which kinds of change are asked for.
+/// Which kinds of change are asked for, and whether a delete is the last one.
 #[derive(Clone, Copy)]
 pub struct Kinds {
     put: bool,
     delete: bool,
+    until_deleted: bool,
 }
 
 impl Kinds {
-    pub const ALL: Self = Self { put: true, delete: true };
+    /// All changes, whatever happens to the key.
+    pub const ALL: Self = Self { put: true, delete: true, until_deleted: false };
 
     pub fn from_mask(mask: i32) -> Result<Self> {
         match mask {
-            1..=3 => Ok(Self { put: mask & 1 != 0, delete: mask & 2 != 0 }),
+            1..=3 => Ok(Self { put: mask & 1 != 0, delete: mask & 2 != 0, until_deleted: true }),
             _ => Err(Error::Invalid(format!("op is {mask}, not 1, 2 or 3"))),
         }
     }
@@ -73,7 +75,7 @@ pub fn of_key(
     Ok(Watcher::new(store, feed, kinds, consumer))
 }
 
-/// A watch of one key that ends when the key is deleted.
+/// A watch of one key.
 pub struct Watcher {
     store: Weak<Store>,
     feed: Arc<Feed>,
@@ -163,7 +165,7 @@ impl Watcher {
 
     /// Delivers one event; false when the watch is over.
     fn deliver(&self, event: &Event) -> bool {
-        let last = event.kind == EventKind::Delete;
+        let last = self.kinds.until_deleted && event.kind == EventKind::Delete;
         if !self.kinds.has(event.kind) {
             return !last;
         }
