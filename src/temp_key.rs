@@ -183,13 +183,20 @@ impl TempKeys {
                 None => {
                     if let Some(gone) = self.forget(&key, stored) {
                         gone.guard.end();
+                        self.tell_lost(&key);
                     }
-                    store.state().tell(State::TempKeyLost, key);
                 }
             }
         }
         self.inner.hold().own.retain(|id| *id == lease.id);
         Ok(())
+    }
+
+    /// After a loss the key was found to be someone else's.
+    fn tell_lost(&self, key: &Bytes) {
+        if let Some(store) = self.store.upgrade() {
+            store.state().tell(State::TempKeyLost, key.clone());
+        }
     }
 
     /// The key was not stored or deleted by someone since it was stored.
@@ -307,10 +314,14 @@ impl Consumer for Guard {
             EventKind::Put => keys.inner.hold().own.contains(&event.kv.lease),
             EventKind::Delete => !self.was_lease_alive(),
         };
-        if !ours {
-            keys.forget(&event.kv.key, self.revision);
+        if ours {
+            return true;
         }
-        ours
+        let forgotten = keys.forget(&event.kv.key, self.revision).is_some();
+        if forgotten && event.kind == EventKind::Put && !self.lease.is_alive() {
+            keys.tell_lost(&event.kv.key);
+        }
+        false
     }
 
     fn ended(&mut self, _why: &Error) {}
