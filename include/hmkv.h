@@ -426,8 +426,8 @@ HMKV_MUST_USE hmkv_status hmkv_open(const char *endpoint, const char *options, h
  * Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
  * release its lock and delete its temporary keys by revoking their leases.
  *
- * The handle and its watchers are retired at once. What could not be revoked in
- * time ends with its lease. When the last store of a process is closed, the
+ * The handle is retired at once, its watchers by the end of the call. What could
+ * not be revoked in time ends with its lease. When the last store of a process is closed, the
  * library's threads have ended. What was stored in `mem:` stays.
  *
  * @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.

@@ -55,8 +55,8 @@ pub unsafe extern "C" fn hmkv_open(
 /// Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
 /// release its lock and delete its temporary keys by revoking their leases.
 ///
-/// The handle and its watchers are retired at once. What could not be revoked in
-/// time ends with its lease. When the last store of a process is closed, the
+/// The handle is retired at once, its watchers by the end of the call. What could
+/// not be revoked in time ends with its lease. When the last store of a process is closed, the
 /// library's threads have ended. What was stored in `mem:` stays.
 ///
 /// @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
