@@ -31,15 +31,40 @@ static void a_write_without_an_answer_is_indeterminate_within_the_timeout(void) 
   int64_t begin = now_ms();
   CHECK_STATUS(HMKV_EINDETERMINATE, hmkv_store(kv, key, "new"));
   ends_in_time(begin);
-  CHECK_STATUS(HMKV_EINDETERMINATE, hmkv_delete(kv, unique("absent")));
-  CHECK_STATUS(HMKV_EINDETERMINATE, hmkv_tas(kv, unique("absent"), "a", "b"));
-  CHECK_STATUS(HMKV_EINDETERMINATE,
-               hmkv_transaction(kv, unique("absent"), "=", "a", NULL, NULL, unique("else"), "e"));
   server_resume(&server);
   char *value = NULL;
   WAIT_UNTIL(hmkv_get(kv, key, &value) == HMKV_OK);
   CHECK(strcmp(value, "old") == 0 || strcmp(value, "new") == 0);
   hmkv_free(value);
+}
+
+static hmkv_status tas_it(void) { return hmkv_tas(kv, unique("absent"), "a", "b"); }
+static hmkv_status delete_it(void) { return hmkv_delete(kv, unique("absent")); }
+static hmkv_status transact_it(void) {
+  return hmkv_transaction(kv, unique("absent"), "=", "a", NULL, NULL, unique("else"), "e");
+}
+
+static void every_kind_of_write_without_an_answer_is_indeterminate(void) {
+  hmkv_status (*const writes[])(void) = {tas_it, delete_it, transact_it};
+  char *value = NULL;
+  for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+    WAIT_UNTIL(hmkv_get(kv, key, &value) == HMKV_OK); /* there is a connection */
+    hmkv_free(value);
+    server_pause(&server);
+    CHECK_STATUS(HMKV_EINDETERMINATE, writes[i]());
+    server_resume(&server);
+  }
+}
+
+/* A hung server answers no ping either; a new connection to it gets no first word. */
+static void a_write_that_finds_no_living_connection_is_surely_not_applied(void) {
+  hmkv_status status = HMKV_EINDETERMINATE;
+  const char *lost = NULL;
+  server_pause(&server);
+  WAIT_UNTIL((status = hmkv_store(kv, lost = unique("lost"), "1")) == HMKV_EUNAVAIL);
+  server_resume(&server);
+  WAIT_UNTIL(hmkv_store(kv, key, "new") == HMKV_OK);
+  HOLDS_FOR(1000, !has_key(kv, lost));
 }
 
 static void a_read_without_an_answer_is_unavailable_within_the_timeout(void) {
@@ -171,6 +196,8 @@ static void a_server_that_comes_later_is_found(void) {
 
 static const struct test tests[] = {
     ETCD_ONLY(a_write_without_an_answer_is_indeterminate_within_the_timeout),
+    ETCD_ONLY(every_kind_of_write_without_an_answer_is_indeterminate),
+    ETCD_ONLY(a_write_that_finds_no_living_connection_is_surely_not_applied),
     ETCD_ONLY(a_read_without_an_answer_is_unavailable_within_the_timeout),
     ETCD_ONLY(a_hung_server_is_not_busy),
     ETCD_ONLY(an_unlock_without_an_answer_releases_at_the_latest_with_the_lease),

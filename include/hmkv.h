@@ -39,6 +39,8 @@
  * Threads    Every call may be made from any thread at any time, and from
  *            callbacks (only closing the callback's own store is refused). No
  *            call is async-signal-safe. Results belong to one thread at a time.
+ *            A request does its I/O on the calling thread, or on the library's
+ *            where that one's stack is short: 64 KiB are enough for any call.
  * Callbacks  Run on library threads whose signals are all blocked; those of
  *            one watch one at a time and in order. A callback that blocks
  *            delays only its own watch. A C++ exception or pthread_exit() that

@@ -133,7 +133,7 @@ const TABLE: &[Item] = &[
         default: "off",
         built: Built::Yes,
         kind: Kind::Word(|o| o.insecure = true),
-        meaning: "on http and `mem:` without effect; on https not built yet",
+        meaning: "believes any server on https, whatever its certificate says",
     },
     Item {
         name: "debug",

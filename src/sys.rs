@@ -3,10 +3,16 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::io::ReadBuf;
 
 /// Signals that a thread raises by its own fault; blocking them would be undefined.
 const OWN_FAULTS: [libc::c_int; 6] =
@@ -152,6 +158,72 @@ impl Drop for NoCancel {
     fn drop(&mut self) {
         // SAFETY: restores what was there; no cancellation point.
         unsafe { pthread_setcancelstate(self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Reads what is there into the free part of `buf`; tells how much.
+pub fn receive(socket: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+    // SAFETY: the call writes into the free part, at most its length, and `got` bytes
+    // of it are initialised then.
+    unsafe {
+        let free = buf.unfilled_mut();
+        let got = libc::recv(socket.as_raw_fd(), free.as_mut_ptr().cast(), free.len(), 0);
+        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+        buf.assume_init(got);
+        buf.advance(got);
+        Ok(got)
+    }
+}
+
+/// Has the runtime watch a socket, which stays open meanwhile.
+pub fn watch(socket: &Arc<TcpStream>) -> io::Result<AsyncFd<Arc<TcpStream>>> {
+    // SAFETY: the socket that is given away keeps its descriptor and keeps it open.
+    Ok(unsafe { AsyncFd::register(socket.clone()) }?)
+}
+
+/// Waits until the socket can be read, or also written, or has failed; false when
+/// the time is over or a signal came.
+pub fn wait_ready(socket: &TcpStream, write: bool, time: Duration) -> bool {
+    let events = if write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
+    let mut polled = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    // Up, so that waiting for less than a millisecond is no busy loop.
+    let ms = time.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&mut polled, 1, ms) > 0 }
+}
+
+/// Bytes left on the calling thread's stack; 0 where that cannot be told, as on a
+/// stack that the thread was not born with.
+pub fn stack_left() -> usize {
+    thread_local! {
+        static BOUNDS: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    }
+    let local = 0u8;
+    let here = std::ptr::from_ref(&local).addr();
+    let mut bounds = BOUNDS.get();
+    if bounds.1 == 0 {
+        bounds = stack_bounds();
+        BOUNDS.set(bounds);
+    }
+    if (bounds.0..bounds.1).contains(&here) {
+        here - bounds.0
+    } else {
+        0
+    }
+}
+
+fn stack_bounds() -> (usize, usize) {
+    // SAFETY: the attributes are written before they are read, and given back.
+    unsafe {
+        let mut attributes = std::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
+            return (0, 1);
+        }
+        let (mut low, mut size, mut guard) = (std::ptr::null_mut(), 0, 0);
+        libc::pthread_attr_getstack(&attributes, &mut low, &mut size);
+        libc::pthread_attr_getguardsize(&attributes, &mut guard);
+        libc::pthread_attr_destroy(&mut attributes);
+        (low.addr() + guard, low.addr() + size)
     }
 }
 

@@ -53,19 +53,12 @@ impl Io {
         let is_ready = ready.clone();
         let thread = sys::spawn("hmkv-io", STACK, move || {
             let _ended = Ended(run.clone());
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .thread_name("hmkv-dns")
-                .thread_stack_size(STACK)
-                .max_blocking_threads(4)
-                .build();
+            let runtime = Builder::new_current_thread().enable_all().build();
             match runtime {
                 Err(e) => is_ready.set(Err(e)),
                 Ok(runtime) => {
                     is_ready.set(Ok(()));
                     runtime.block_on(run.serve(receiver));
-                    // Name look-ups may hang; nobody waits for them.
-                    runtime.shutdown_timeout(Duration::from_millis(100));
                 }
             }
         })

@@ -1,8 +1,12 @@
 //! A real cluster, through etcd-client. The only place with async Rust.
 
+mod choice;
 mod convert;
 mod endpoints;
 mod io;
+mod leases;
+mod message;
+mod outcome;
 mod requests;
 mod transport;
 mod watches;
@@ -14,12 +18,14 @@ use crate::endpoint::Url;
 use crate::error::{Error, Result};
 use crate::gate::unique_id;
 use crate::options::Options;
-use crate::request::Request;
+use crate::request::{Request, Response};
+use crate::signal::Once;
 use crate::types::KeyRange;
 use endpoints::Endpoints;
-use requests::Requests;
+use requests::{Progress, Requests};
 use std::sync::Arc;
 use std::time::Instant;
+use transport::Driver;
 use watches::{Command, Watches};
 
 pub struct EtcdBackend {
@@ -32,24 +38,42 @@ impl EtcdBackend {
     pub fn new(urls: Vec<Url>, options: &Options, io: Arc<Io>) -> Result<Self> {
         // Streams have connections of their own, and so have leases: neither waits
         // behind a large answer.
-        let unary = Endpoints::new(urls.clone(), options)?;
-        let leases = Endpoints::new(urls.clone(), options)?;
-        let streams = Endpoints::new(urls, options)?;
+        let endpoints = |driver| Endpoints::new(&urls, options, driver, Arc::downgrade(&io));
+        let unary = endpoints(Driver::Callers)?;
+        let leases = endpoints(Driver::Caretaker)?;
+        let streams = endpoints(Driver::Caretaker)?;
         let watches = Arc::new(Watches::new(streams));
         Ok(Self { io, requests: Arc::new(Requests::new(unary, leases)), watches })
     }
-}
 
-impl Backend for EtcdBackend {
-    fn submit(&self, request: Request, deadline: Instant, mut done: Completion) {
+    fn begin(&self, request: Request, deadline: Instant, progress: Progress, mut done: Completion) {
         let requests = self.requests.clone();
         self.io.post(move || {
             if request.writes() {
                 done.begin_writing();
             }
-            let task = requests.begin(request, deadline);
+            let task = requests.begin(request, deadline, progress);
             tokio::spawn(async move { done.complete(task.await) });
         });
+    }
+}
+
+impl Backend for EtcdBackend {
+    fn submit(&self, request: Request, deadline: Instant, done: Completion) {
+        self.begin(request, deadline, Progress::default(), done);
+    }
+
+    fn call(&self, request: Request, deadline: Instant) -> Result<Response> {
+        match self.requests.try_directly(&request, deadline) {
+            Ok(answer) => answer,
+            Err(progress) => {
+                let answer = Arc::new(Once::default());
+                let given = answer.clone();
+                let done = Completion::new(move |result| given.set(result));
+                self.begin(request, deadline, progress, done);
+                answer.take(None).unwrap_or(Err(Error::Closed))
+            }
+        }
     }
 
     fn watch(&self, keys: KeyRange, start: i64, sink: Arc<dyn WatchSink>) -> WatchToken {
@@ -64,14 +88,12 @@ impl Backend for EtcdBackend {
     }
 
     fn abort(&self) {
-        let requests = self.requests.clone();
-        self.io.post(move || requests.abort());
+        self.io.post(self.requests.abort());
     }
 
     fn close(&self) {
         self.watches.post(&self.io, Command::Close);
-        let requests = self.requests.clone();
-        self.io.post(move || requests.close());
+        self.io.post(self.requests.close());
     }
 
     fn fault(&self, _spec: &str) -> Result<()> {

@@ -1,18 +1,25 @@
 //! A request from its first attempt to its answer: deadline, retries, and what a
 //! failure means.
+//!
+//! A read or write for which a connection is at hand is tried once directly, on
+//! the caller's thread. Everything else, and what that attempt did not settle, is
+//! the I/O thread's.
 
-use super::convert;
 use super::endpoints::{Connected, Endpoints};
-use super::transport::{self, Failure};
+use super::leases;
+use super::message::{self, Method};
+use super::outcome::{self, Failure};
+use super::transport::{Call, CallError, Connection, Done, Outcome};
 use crate::error::{Error, Result};
-use crate::request::{Op, Request, Response, Txn};
+use crate::request::{Request, Response};
 use crate::sync::Lock;
-use etcd_client::{AlarmAction, AlarmType, Client, LeaseGrantOptions, PutOptions};
+use crate::sys;
+use bytes::Bytes;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{oneshot, Notify};
 use tokio::time::{sleep_until, timeout_at};
 
 /// How long one attempt of a request that may be repeated can take.
@@ -21,37 +28,108 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
 
+/// What HTTP/2, TLS and decoding need of a caller's stack, with a margin.
+const STACK: usize = 40 << 10;
+
 pub struct Requests {
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     /// Of requests that deal with leases.
-    leases: Endpoints,
+    leases: Arc<Endpoints>,
     abort: Arc<Notify>,
     close: Arc<Notify>,
+    aborts: AtomicU64,
+    closed: AtomicBool,
     /// A write met an exhausted space quota.
     full: AtomicBool,
 }
 
 impl Requests {
-    pub fn new(endpoints: Endpoints, leases: Endpoints) -> Self {
+    pub fn new(endpoints: Arc<Endpoints>, leases: Arc<Endpoints>) -> Self {
         Self {
             endpoints,
             leases,
             abort: Arc::default(),
             close: Arc::default(),
+            aborts: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
         }
     }
 
     /// Ends the requests that were begun before, but those that give up a lease:
-    /// closing waits for them.
-    pub fn abort(&self) {
-        self.abort.notify_waiters();
+    /// closing waits for them. Threads that drive hear of it at once; tasks, through
+    /// what is returned, on the I/O thread.
+    pub fn abort(&self) -> impl FnOnce() + Send + 'static {
+        self.aborts.fetch_add(1, Ordering::SeqCst);
+        self.endpoints.abort();
+        let abort = self.abort.clone();
+        move || abort.notify_waiters()
     }
 
-    /// Ends all requests that were begun before.
-    pub fn close(&self) {
-        self.abort.notify_waiters();
-        self.close.notify_waiters();
+    /// Ends all requests that were begun before, and the connections, likewise.
+    pub fn close(&self) -> impl FnOnce() + Send + 'static {
+        self.closed.store(true, Ordering::SeqCst);
+        let abort = self.abort();
+        self.endpoints.close();
+        let (close, leases) = (self.close.clone(), self.leases.clone());
+        move || {
+            abort();
+            close.notify_waiters();
+            leases.close();
+        }
+    }
+
+    /// One attempt on the caller's thread, where that can be; or else, or where it
+    /// settled nothing, what is known of the request.
+    pub fn try_directly(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> std::result::Result<Result<Response>, Progress> {
+        let progress = Progress::default();
+        if sys::stack_left() < STACK || (request.stores() && self.is_full()) {
+            return Err(progress);
+        }
+        let aborts = self.aborts.load(Ordering::SeqCst);
+        let Some((method, message)) = message::encode(request) else { return Err(progress) };
+        let Some(connected) = self.endpoints.current() else { return Err(progress) };
+        let connection = connected.connection.clone();
+        let outcome = match connection.begin(method.path(), message, Done::Keep) {
+            Err(error) => Some(Err(error)),
+            Ok(call) => {
+                progress.0.hold().sent = Some(connected.clone());
+                let outcome = connection.wait(&call, attempt_until(request, deadline));
+                if outcome.is_none() {
+                    connection.abandon(&call);
+                }
+                outcome
+            }
+        };
+        let failure = match outcome {
+            None => progress.give_up(&self.endpoints),
+            Some(outcome) => {
+                progress.0.hold().sent = None;
+                let endpoints = &self.endpoints;
+                match self.judge(endpoints, request, method, outcome, &connected, &progress) {
+                    Ok(response) => return Ok(Ok(response)),
+                    Err(failure) => failure,
+                }
+            }
+        };
+        if let Some(error) = progress.settle(request, failure) {
+            return Ok(Err(error));
+        }
+        if self.aborts.load(Ordering::SeqCst) != aborts {
+            return Ok(Err(progress.ended(request, Error::Closed)));
+        }
+        if Instant::now() >= deadline {
+            return Ok(Err(progress.ended(request, progress.last())));
+        }
+        Err(progress)
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// The answer of a request, at the deadline at the latest.
@@ -59,13 +137,16 @@ impl Requests {
         self: Arc<Self>,
         request: Request,
         deadline: Instant,
+        progress: Progress,
     ) -> impl Future<Output = Result<Response>> + Send {
         // Hears of an abort from here on.
         let ended =
             if matches!(request, Request::Revoke { .. }) { &self.close } else { &self.abort };
         let aborted = ended.clone().notified_owned();
         async move {
-            let progress = Progress::default();
+            if self.closed.load(Ordering::SeqCst) {
+                return Err(progress.ended(&request, Error::Closed));
+            }
             tokio::select! {
                 biased;
                 () = aborted => Err(progress.ended(&request, Error::Closed)),
@@ -82,55 +163,102 @@ impl Requests {
         progress: &Progress,
     ) -> std::result::Result<Response, Failure> {
         let connected = endpoints.connect().await.map_err(Failure::NotApplied)?;
-        let mut client = connected.client.clone();
-        let stores = request.stores();
-        if stores && self.full.load(Ordering::Relaxed) {
-            let full = is_full(&mut client).await.map_err(Failure::NotApplied)?;
-            self.full.store(full, Ordering::Relaxed);
-            if full {
-                let why = "etcdserver: mvcc: database space exceeded";
-                return Err(Failure::Final(Error::NoSpace(why.into())));
-            }
+        if request.stores() && self.is_full() {
+            self.ask_whether_full().await?;
         }
-        progress.0.hold().sent = Some(connected);
-        let answer = send(&mut client, request).await;
-        let sent = progress.0.hold().sent.take();
-        let Some(connected) = sent else {
-            return Err(Failure::Unknown("the attempt was given up".into()));
+        let encoded = message::encode(request);
+        progress.0.hold().sent = Some(connected.clone());
+        let answer = match encoded {
+            Some((method, message)) => {
+                let outcome = call(&connected.connection, method, message).await;
+                self.judge(endpoints, request, method, outcome, &connected, progress)
+            }
+            None => {
+                let answer = leases::send(&connected, request).await;
+                self.weigh(endpoints, request, answer, &connected, progress)
+            }
         };
-        match answer {
-            Ok(answer) => {
-                endpoints.succeeded(&connected);
-                answer.map_err(|error| match error {
-                    // An answer that makes no sense does not tell what became of a write.
-                    Error::Internal(why) if request.writes() => Failure::Unknown(why),
-                    error => Failure::Final(error),
-                })
-            }
-            Err(error) => {
-                let mut failure = transport::classify(&error);
-                if let Failure::Final(Error::NoSpace(why)) = &failure {
-                    if stores {
-                        failure = Failure::Unknown(why.clone());
-                        self.full.store(true, Ordering::Relaxed);
-                    }
-                }
-                if matches!(failure, Failure::Unknown(_)) {
-                    progress.0.hold().unknown = true;
-                }
-                match &failure {
-                    Failure::Final(_) => endpoints.succeeded(&connected),
-                    // The member answered; another may be able to serve the request.
-                    Failure::NotApplied(Error::Unavailable(why)) | Failure::Unknown(why)
-                        if why.starts_with("etcdserver:") =>
-                    {
-                        endpoints.pass_over(&connected);
-                    }
-                    _ => endpoints.failed(&connected).await,
-                }
-                Err(failure)
-            }
+        // Gone where the attempt was given up meanwhile, which was noted then.
+        progress.0.hold().sent = None;
+        answer
+    }
+
+    /// What came back over a connection.
+    fn judge(
+        &self,
+        endpoints: &Endpoints,
+        request: &Request,
+        method: Method,
+        outcome: Outcome,
+        connected: &Connected,
+        progress: &Progress,
+    ) -> std::result::Result<Response, Failure> {
+        if let Err(CallError::NotSeen(_)) = &outcome {
+            endpoints.renounce(connected);
         }
+        let answer = match outcome {
+            Ok(message) => message::decode(method, message).map_err(|error| match error {
+                // An answer that makes no sense does not tell what became of a write.
+                Error::Internal(why) if request.writes() => Failure::Unknown(why),
+                error => Failure::Final(error),
+            }),
+            Err(error) => Err(outcome::of_call(&error)),
+        };
+        self.weigh(endpoints, request, answer, connected, progress)
+    }
+
+    /// What an answer means for the member that gave it.
+    fn weigh(
+        &self,
+        endpoints: &Endpoints,
+        request: &Request,
+        answer: std::result::Result<Response, Failure>,
+        connected: &Connected,
+        progress: &Progress,
+    ) -> std::result::Result<Response, Failure> {
+        let mut failure = match answer {
+            Ok(response) => {
+                endpoints.succeeded(connected);
+                return Ok(response);
+            }
+            Err(failure) => failure,
+        };
+        if let (Failure::Final(Error::NoSpace(why)), true) = (&failure, request.stores()) {
+            failure = Failure::Unknown(why.clone());
+            self.full.store(true, Ordering::Relaxed);
+        }
+        if matches!(failure, Failure::Unknown(_)) {
+            progress.0.hold().unknown = true;
+        }
+        match &failure {
+            Failure::Final(_) => endpoints.succeeded(connected),
+            // The member answered; another may be able to serve the request.
+            Failure::NotApplied(Error::Unavailable(why)) | Failure::Unknown(why)
+                if why.starts_with("etcdserver:") =>
+            {
+                endpoints.pass_over(connected);
+            }
+            // It never got to the member.
+            Failure::NotApplied(_) => {}
+            Failure::Unknown(_) => endpoints.failed(connected),
+        }
+        Err(failure)
+    }
+
+    /// Whether the alarm for the space quota is raised.
+    ///
+    /// The write that exceeds the quota is applied and refused in one, by the same
+    /// words as one that is refused and not applied. So its outcome is unknown; from
+    /// then on the alarm is asked for before a write is sent.
+    async fn ask_whether_full(&self) -> std::result::Result<(), Failure> {
+        let connected = self.leases.connect().await.map_err(Failure::NotApplied)?;
+        let full = leases::is_full(&connected).await.map_err(Failure::NotApplied)?;
+        self.full.store(full, Ordering::Relaxed);
+        if full {
+            let why = "etcdserver: mvcc: database space exceeded";
+            return Err(Failure::Final(Error::NoSpace(why.into())));
+        }
+        Ok(())
     }
 
     async fn attempts(
@@ -145,29 +273,15 @@ impl Requests {
         };
         let mut back_off = BACK_OFF;
         loop {
-            let mut until = deadline;
-            if request.repeatable() {
-                until = until.min(Instant::now() + ATTEMPT);
-            }
             let attempt = self.attempt(endpoints, request, progress);
+            let until = attempt_until(request, deadline);
             let failure = match timeout_at(until.into(), attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(failure)) => failure,
                 Err(_) => progress.give_up(endpoints),
             };
-            match failure {
-                Failure::Final(error) if matches!(request, Request::Txn(_)) => {
-                    return Err(progress.ended(request, error));
-                }
-                Failure::Final(error) => return Err(error),
-                Failure::NotApplied(error) => progress.note(error),
-                Failure::Unknown(why) => {
-                    progress.note(Error::Unavailable(why));
-                    progress.0.hold().unknown = true;
-                    if !request.repeatable() {
-                        return Err(progress.ended(request, progress.last()));
-                    }
-                }
+            if let Some(error) = progress.settle(request, failure) {
+                return Err(error);
             }
             let pause = if endpoints.has_healthy() { Duration::ZERO } else { jitter(back_off) };
             sleep_until((Instant::now() + pause).min(deadline).into()).await;
@@ -179,9 +293,40 @@ impl Requests {
     }
 }
 
+fn attempt_until(request: &Request, deadline: Instant) -> Instant {
+    if request.repeatable() {
+        deadline.min(Instant::now() + ATTEMPT)
+    } else {
+        deadline
+    }
+}
+
+/// A call whose outcome a task waits for.
+async fn call(connection: &Arc<Connection>, method: Method, message: Bytes) -> Outcome {
+    let (send, receive) = oneshot::channel();
+    let done = Done::Tell(Box::new(move |outcome| drop(send.send(outcome))));
+    let call = connection.begin(method.path(), message, done)?;
+    let _abandoned = Abandon { connection, call };
+    receive.await.unwrap_or_else(|_| Err(CallError::Broken("the call was dropped".into())))
+}
+
+/// Abandons a call when dropped, which does nothing to one that is over.
+struct Abandon<'a> {
+    connection: &'a Connection,
+    call: Arc<Call>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if !self.call.is_over() {
+            self.connection.abandon(&self.call);
+        }
+    }
+}
+
 /// What is known of a request, should it end now.
 #[derive(Default)]
-struct Progress(Mutex<Known>);
+pub struct Progress(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -205,6 +350,25 @@ impl Progress {
         }
     }
 
+    /// The request's end, if this failure is that.
+    fn settle(&self, request: &Request, failure: Failure) -> Option<Error> {
+        match failure {
+            Failure::Final(error) if matches!(request, Request::Txn(_)) => {
+                Some(self.ended(request, error))
+            }
+            Failure::Final(error) => Some(error),
+            Failure::NotApplied(error) => {
+                self.note(error);
+                None
+            }
+            Failure::Unknown(why) => {
+                self.note(Error::Unavailable(why));
+                self.0.hold().unknown = true;
+                (!request.repeatable()).then(|| self.ended(request, self.last()))
+            }
+        }
+    }
+
     /// What to answer where there will be no answer of a server.
     fn ended(&self, request: &Request, error: Error) -> Error {
         let known = self.0.hold();
@@ -225,88 +389,6 @@ impl Progress {
             }
         }
     }
-}
-
-/// Whether the alarm for the space quota is raised.
-///
-/// The write that exceeds the quota is applied and refused in one, by the same
-/// words as one that is refused and not applied. So its outcome is unknown; from
-/// then on the alarm is asked for before a write is sent.
-async fn is_full(client: &mut Client) -> Result<bool> {
-    match client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await {
-        Ok(answer) => Ok(!answer.alarms().is_empty()),
-        Err(error) => Err(Error::Unavailable(error.to_string())),
-    }
-}
-
-/// Makes the call. The inner failure is that of an answer which makes no sense.
-async fn send(
-    client: &mut Client,
-    request: &Request,
-) -> std::result::Result<Result<Response>, etcd_client::Error> {
-    // The size of an answer is the caller's choice.
-    let mut kv = client.kv_client().max_decoding_message_size(usize::MAX);
-    Ok(match request {
-        Request::Range(range) => {
-            let options = convert::get_options(range);
-            let answer = kv.get(range.keys.key.clone(), Some(options)).await?;
-            convert::revision(answer.header())
-                .map(|revision| Response::Range(convert::found(answer.0, revision)))
-        }
-        Request::Txn(txn) => transact(&mut kv, txn.clone()).await?,
-        Request::Grant { lease, ttl_s } => {
-            let options = LeaseGrantOptions::new().with_id(*lease);
-            match client.lease_grant(*ttl_s, Some(options)).await {
-                Err(error) if !transport::is_granted_already(&error) => return Err(error),
-                _ => Ok(Response::Lease),
-            }
-        }
-        // One renewal on a stream of its own: none waits behind another's.
-        Request::Renew { lease } => {
-            client.lease_keep_alive(*lease).await.map(|_| Ok(Response::Lease))?
-        }
-        Request::Revoke { lease } => match client.lease_revoke(*lease).await {
-            Err(error) if !is_lost(&error) => return Err(error),
-            _ => Ok(Response::Lease),
-        },
-        Request::TimeToLive { lease } => match client.lease_time_to_live(*lease, None).await?.ttl()
-        {
-            ttl if ttl > 0 => Ok(Response::Lease),
-            _ => Err(Error::Lost("requested lease not found".into())),
-        },
-    })
-}
-
-fn is_lost(error: &etcd_client::Error) -> bool {
-    matches!(transport::classify(error), Failure::Final(Error::Lost(_)))
-}
-
-/// A single unconditional operation has a call of its own, smaller and cheaper.
-async fn transact(
-    kv: &mut etcd_client::KvClient,
-    mut txn: Txn,
-) -> std::result::Result<Result<Response>, etcd_client::Error> {
-    let single = txn.compares.is_empty() && txn.then.len() == 1;
-    let answer = match txn.then.pop() {
-        Some(Op::Put { key, value, lease }) if single => {
-            let options = PutOptions::new().with_lease(lease);
-            let answer = kv.put(key, value, Some(options)).await?;
-            convert::revision(answer.header())
-        }
-        Some(Op::Delete(keys)) if single => {
-            let options = convert::delete_options(&keys);
-            let answer = kv.delete(keys.key, Some(options)).await?;
-            convert::revision(answer.header())
-        }
-        last => {
-            txn.then.extend(last);
-            let answer = kv.txn(convert::txn(txn)).await?;
-            return Ok(convert::txn_answer(answer).map(Response::Txn));
-        }
-    };
-    Ok(answer.map(|revision| {
-        Response::Txn(crate::request::TxnAnswer { succeeded: true, revision, ranges: Vec::new() })
-    }))
 }
 
 /// 20 % more or less, so that many clients do not come back at one moment.

@@ -4,7 +4,7 @@
 use super::convert;
 use super::endpoints::{Connected, Endpoints};
 use super::io::Io;
-use super::transport::{self, Failure};
+use super::outcome::{self, Failure};
 use crate::backend::{Notice, WatchSink};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
@@ -38,13 +38,13 @@ pub struct Watches {
 }
 
 enum State {
-    Idle(Endpoints),
+    Idle(Arc<Endpoints>),
     Running(UnboundedSender<Command>),
     Closed,
 }
 
 impl Watches {
-    pub fn new(endpoints: Endpoints) -> Self {
+    pub fn new(endpoints: Arc<Endpoints>) -> Self {
         Self { state: Mutex::new(State::Idle(endpoints)) }
     }
 
@@ -77,7 +77,7 @@ impl Watches {
 }
 
 struct Task {
-    endpoints: Endpoints,
+    endpoints: Arc<Endpoints>,
     commands: UnboundedReceiver<Command>,
     watches: HashMap<u64, Watch>,
     /// Which watch the server means by its ids, on the present stream.
@@ -116,7 +116,7 @@ enum End {
 }
 
 impl Task {
-    fn new(endpoints: Endpoints, commands: UnboundedReceiver<Command>) -> Self {
+    fn new(endpoints: Arc<Endpoints>, commands: UnboundedReceiver<Command>) -> Self {
         Self {
             endpoints,
             commands,
@@ -211,7 +211,7 @@ impl Task {
         let end = self.serve(&mut answers, &sends).await;
         writing.abort();
         if matches!(end, End::Broken(_)) {
-            self.endpoints.failed(&connected).await;
+            self.endpoints.failed(&connected);
         }
         end
     }
@@ -225,11 +225,12 @@ impl Task {
         let too_late = |_| "no answer in time".to_owned();
         let connecting = timeout_at(deadline, self.endpoints.connect()).await;
         let connected = connecting.map_err(too_late)?.map_err(|e| e.to_string())?;
-        let mut client = connected.client.watch_client().max_decoding_message_size(usize::MAX);
+        let client = connected.client().await.map_err(|e| e.to_string())?;
+        let mut client = client.watch_client().max_decoding_message_size(usize::MAX);
         match timeout_at(deadline, client.watch(first.key, Some(first.options))).await {
             Ok(Ok(stream)) => Ok((connected, stream)),
             Ok(Err(error)) => {
-                self.endpoints.failed(&connected).await;
+                self.endpoints.failed(&connected);
                 Err(error.to_string())
             }
             Err(late) => {
@@ -319,7 +320,7 @@ impl Task {
             }
             return Ok(());
         }
-        let revision = convert::revision(answer.header())?;
+        let revision = convert::revision(answer.0.header.as_ref())?;
         let next = watch.next;
         let is_progress = answer.0.events.is_empty();
         let mut events = Vec::with_capacity(answer.0.events.len());
@@ -350,8 +351,7 @@ impl Task {
 
     /// The server ended one watch, or did not begin it.
     fn refused(&mut self, id: u64, server_id: i64, reason: &str) -> Result<()> {
-        let status = tonic::Status::unknown(reason);
-        match transport::classify(&etcd_client::Error::GRpcStatus(status)) {
+        match outcome::of_refusal(reason) {
             Failure::Final(error @ (Error::Denied(_) | Error::Auth(_) | Error::Invalid(_))) => {
                 if let Some(watch) = self.watches.get(&id) {
                     watch.sink.notice(Notice::Failed(error));

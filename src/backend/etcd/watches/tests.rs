@@ -1,6 +1,8 @@
 use super::*;
+use crate::backend::etcd::transport::Driver;
 use crate::options::Options;
 use etcd_client::proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse};
+use std::sync::Weak;
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<String>>);
@@ -21,7 +23,9 @@ impl WatchSink for Seen {
 
 /// A task with two watches from revision 5 on, which stand on a stream as 1 and 2.
 fn task(sinks: [&Arc<Seen>; 2]) -> Task {
-    let endpoints = Endpoints::new(Vec::new(), &Options::default()).expect("no endpoint");
+    let io = Weak::new();
+    let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, io);
+    let endpoints = endpoints.expect("no endpoint");
     let mut task = Task::new(endpoints, unbounded_channel().1);
     for (id, sink) in (1..).zip(sinks) {
         let (keys, sink) = (KeyRange::single("k"), sink.clone());

@@ -1,0 +1,524 @@
+//! A connection to one endpoint, and who drives it.
+//!
+//! HTTP/2 sits in a seat. Whoever has something to send takes the seat, writes and
+//! gets up. Of the threads that wait for answers one leads: it alone waits for the
+//! socket, reads, and hands all answers out; when its own is there it makes another
+//! one leader. Where no thread waits, the caretaker on the I/O thread reads; it
+//! also sends pings and ends a connection that does not answer them.
+//!
+//! A connection for streams and leases is driven by the caretaker alone.
+
+use super::call::{Call, CallError, Done, News, Outcome, Step};
+use super::dial::{news, Ready};
+use super::liveness::Liveness;
+use super::socket::Flow;
+use super::wire::Wire;
+use crate::endpoint::Url;
+use crate::log::{log, Level};
+use crate::sync::Lock;
+use crate::sys;
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use once_cell::sync::OnceCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::atomic::{fence, AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+/// How often one that waits looks around, and how long a leader may be unheard of
+/// before another one takes over: a signal handler may run on its thread.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+const LEADER_MISSING: Duration = Duration::from_millis(200);
+
+/// The caretaker's pace while threads drive.
+const TICK: Duration = Duration::from_millis(100);
+
+type Http2 = h2::client::Connection<Wire, Bytes>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    Callers,
+    Caretaker,
+}
+
+pub struct Connection {
+    /// Empty once the connection has ended.
+    seat: Mutex<Option<Http2>>,
+    /// Whoever sits has to go on: something was added meanwhile.
+    due: AtomicBool,
+    flow: Arc<Flow>,
+    requests: SendRequest<Bytes>,
+    to: Address,
+    news: Arc<News>,
+    board: Mutex<Board>,
+    calls_made: AtomicU64,
+    wakeup: Arc<Wakeup>,
+    waker: Waker,
+    driver: Driver,
+    /// The caretaker expects no calls; the next one has to tell it.
+    resting: AtomicBool,
+    ended: OnceCell<String>,
+    retired: AtomicBool,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Board {
+    calls: BTreeMap<u64, Arc<Call>>,
+    /// Threads that wait while another one leads.
+    followers: BTreeMap<u64, Arc<Call>>,
+    leader: Option<Leader>,
+    /// No further calls are taken.
+    closed: bool,
+}
+
+struct Leader {
+    call: u64,
+    heard_of: Instant,
+}
+
+/// Tells of work that HTTP/2 found for itself.
+struct Wakeup {
+    raised: AtomicBool,
+    caretaker: Notify,
+    driver: Driver,
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.raised.store(true, Ordering::Relaxed);
+        if self.driver == Driver::Caretaker {
+            self.caretaker.notify_one();
+        }
+    }
+}
+
+/// What is the same in all requests to one endpoint.
+struct Address {
+    scheme: Scheme,
+    authority: Option<Authority>,
+    headers: HeaderMap,
+}
+
+impl Connection {
+    /// On the I/O thread.
+    pub fn start(
+        url: &Url,
+        flow: Arc<Flow>,
+        http2: Http2,
+        requests: SendRequest<Bytes>,
+        keepalive: Duration,
+        driver: Driver,
+    ) -> Arc<Self> {
+        let wakeup =
+            Arc::new(Wakeup { raised: AtomicBool::new(false), caretaker: Notify::new(), driver });
+        let mut http2 = http2;
+        let pings = http2.ping_pong();
+        let connection = Arc::new(Self {
+            seat: Mutex::new(Some(http2)),
+            due: AtomicBool::new(false),
+            flow,
+            requests,
+            to: Address::new(url),
+            news: Arc::default(),
+            board: Mutex::default(),
+            calls_made: AtomicU64::new(0),
+            waker: Waker::from(wakeup.clone()),
+            wakeup,
+            driver,
+            resting: AtomicBool::new(false),
+            ended: OnceCell::new(),
+            retired: AtomicBool::new(false),
+        });
+        let liveness = Liveness::new(pings, keepalive);
+        tokio::spawn(connection.clone().take_care(liveness));
+        connection
+    }
+
+    /// Whether a call may be tried on it.
+    pub fn is_usable(&self) -> bool {
+        self.ended.get().is_none() && !self.retired.load(Ordering::Relaxed)
+    }
+
+    // --- Calls ---------------------------------------------------------------
+
+    /// Sends a message, with its prefix, to a method.
+    pub fn begin(
+        &self,
+        method: &'static str,
+        message: Bytes,
+        done: Done,
+    ) -> Result<Arc<Call>, CallError> {
+        let not_seen = |e: h2::Error| CallError::NotSeen(e.to_string());
+        let waits = matches!(done, Done::Keep);
+        let request = self.to.request(method);
+        let sent = self.requests.clone().send_request(request, false);
+        let (response, mut body) = sent.map_err(not_seen)?;
+        body.send_data(message, true).map_err(not_seen)?;
+        let number = self.calls_made.fetch_add(1, Ordering::Relaxed);
+        let call = Call::new(number, response, self.news.clone(), done);
+        {
+            let mut board = self.board.hold();
+            if board.closed {
+                return Err(CallError::Broken("the connection was closed".into()));
+            }
+            board.calls.insert(number, call.clone());
+        }
+        self.proceed(&call);
+        self.write();
+        if !waits || self.resting.load(Ordering::SeqCst) {
+            self.rouse();
+        }
+        Ok(call)
+    }
+
+    /// Waits for the outcome of a call that keeps it; drives meanwhile.
+    pub fn wait(&self, call: &Arc<Call>, until: Instant) -> Option<Outcome> {
+        while !call.is_over() {
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            if self.take_lead(call, now) {
+                self.lead(call, until);
+                self.pass_lead(call);
+            } else {
+                call.wait(until.min(now + 2 * LOOK_AROUND));
+            }
+        }
+        self.leave(call);
+        call.take()
+    }
+
+    /// Nobody waits for it any more.
+    pub fn abandon(&self, call: &Call) {
+        self.leave(call);
+        call.abandon();
+        self.write();
+    }
+
+    fn leave(&self, call: &Call) {
+        let mut board = self.board.hold();
+        board.calls.remove(&call.number);
+        board.followers.remove(&call.number);
+        let leads = board.leads(call.number);
+        drop(board);
+        if leads {
+            self.pass_lead(call);
+        }
+    }
+
+    /// Ends all calls; those on their way may have been seen.
+    pub fn abort(&self) {
+        let calls = std::mem::take(&mut self.board.hold().calls);
+        for call in calls.into_values() {
+            call.finish(Err(CallError::Broken("the store was closed".into())));
+            call.abandon();
+        }
+        self.write();
+    }
+
+    /// Ends when the last call has its answer.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.rouse();
+    }
+
+    // --- Leading -------------------------------------------------------------
+
+    /// Makes this call's thread the leader, or else a follower.
+    fn take_lead(&self, call: &Arc<Call>, now: Instant) -> bool {
+        let mut board = self.board.hold();
+        let vacant = match &board.leader {
+            None => true,
+            Some(leader) => leader.call == call.number || now - leader.heard_of > LEADER_MISSING,
+        };
+        if vacant {
+            board.leader = Some(Leader { call: call.number, heard_of: now });
+            board.followers.remove(&call.number);
+        } else if !call.is_over() {
+            board.followers.insert(call.number, call.clone());
+        }
+        vacant
+    }
+
+    /// Reads until the call is over, the time is over, or another one leads.
+    fn lead(&self, call: &Call, until: Instant) {
+        // Who read before may have taken this answer, and is through when the seat
+        // is free.
+        drop(self.seat.hold());
+        self.write_if_due();
+        loop {
+            let now = Instant::now();
+            if call.is_over() || now >= until {
+                return;
+            }
+            if let Some(why) = self.ended.get() {
+                return call.finish(Err(CallError::Broken(why.clone())));
+            }
+            self.flow.wait(until.min(now + LOOK_AROUND) - now);
+            let seat = self.seat.hold();
+            match &mut self.board.hold().leader {
+                Some(leader) if leader.call == call.number => leader.heard_of = Instant::now(),
+                _ => {
+                    drop(seat);
+                    return self.write_if_due();
+                }
+            }
+            self.drive(seat, true);
+            self.write_if_due();
+        }
+    }
+
+    /// To the follower that came last: it is likely to wait longest.
+    fn pass_lead(&self, call: &Call) {
+        let mut board = self.board.hold();
+        if !board.leads(call.number) {
+            return;
+        }
+        let next = board.followers.pop_last();
+        board.leader =
+            next.as_ref().map(|(number, _)| Leader { call: *number, heard_of: Instant::now() });
+        let left_alone = next.is_none() && !board.calls.is_empty();
+        drop(board);
+        if let Some((_, next)) = next {
+            next.poke();
+        }
+        if left_alone {
+            self.rouse();
+        }
+    }
+
+    // --- Driving -------------------------------------------------------------
+
+    /// Has what is queued written, by this thread or by the one that drives.
+    pub fn write(&self) {
+        self.due.store(true, Ordering::SeqCst);
+        self.write_if_due();
+    }
+
+    fn write_if_due(&self) {
+        // Pairs with that of a thread which finds the seat taken: one of the two
+        // sees the other.
+        fence(Ordering::SeqCst);
+        while self.due.load(Ordering::SeqCst) {
+            let seat = match self.seat.try_lock() {
+                Ok(seat) => seat,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let may_read = self.board.hold().leader.is_none();
+            self.drive(seat, may_read);
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Moves everything that can move, and gets up.
+    fn drive(&self, mut seat: MutexGuard<'_, Option<Http2>>, may_read: bool) {
+        self.flow.set_may_read(may_read);
+        loop {
+            self.due.store(false, Ordering::SeqCst);
+            self.wakeup.raised.store(false, Ordering::Relaxed);
+            if let Some(http2) = &mut *seat {
+                if let Some(why) = poll(http2, &self.waker) {
+                    self.end(&mut seat, why);
+                }
+            }
+            let again = seat.is_some() && self.wakeup.raised.load(Ordering::Relaxed);
+            let flush = self.hand_out();
+            if !flush && !again {
+                break;
+            }
+        }
+    }
+
+    /// Lets the calls with news proceed; true when HTTP/2 is to be driven again.
+    fn hand_out(&self) -> bool {
+        let mut again = false;
+        for call in self.news.take() {
+            again |= self.proceed(&call);
+        }
+        again
+    }
+
+    fn proceed(&self, call: &Arc<Call>) -> bool {
+        let proceeded = catch_unwind(AssertUnwindSafe(|| call.proceed()));
+        let (step, outcome) = proceeded.unwrap_or_else(|_| {
+            (Step::Over, Some(Err(CallError::Broken("taking the answer failed".into()))))
+        });
+        if let Some(outcome) = outcome {
+            self.board.hold().calls.remove(&call.number);
+            call.finish(outcome);
+        }
+        step == Step::Flush
+    }
+
+    fn end(&self, seat: &mut Option<Http2>, why: String) {
+        let _ = self.ended.set(why);
+        *seat = None;
+        let _ = self.flow.tcp.shutdown(Shutdown::Both);
+        self.wakeup.caretaker.notify_one();
+    }
+
+    // --- The caretaker -------------------------------------------------------
+
+    fn rouse(&self) {
+        self.resting.store(false, Ordering::SeqCst);
+        self.wakeup.caretaker.notify_one();
+    }
+
+    async fn take_care(self: Arc<Self>, mut liveness: Liveness) {
+        let mut watched = None;
+        let mut seen = 0;
+        self.write(); // from now on HTTP/2 knows whom to wake
+        while self.ended.get().is_none() {
+            if self.retired.load(Ordering::SeqCst) && self.board.hold().calls.is_empty() {
+                self.kill("no longer used");
+            }
+            let (led, calls) = {
+                let board = self.board.hold();
+                (board.leader.is_some(), board.calls.len())
+            };
+            let made = self.calls_made.load(Ordering::Relaxed);
+            let others_drive =
+                self.driver == Driver::Callers && (led || (calls == 0 && made != seen));
+            seen = made;
+            let now = Instant::now();
+            let mut wake_at = liveness.next_look(&self.flow, calls > 0);
+            if others_drive {
+                watched = None;
+                wake_at = wake_at.min(now + TICK);
+            } else {
+                if watched.is_none() {
+                    watched = match sys::watch(&self.flow.tcp) {
+                        Ok(watched) => Some(watched),
+                        Err(e) => return self.kill(&e.to_string()),
+                    };
+                }
+                self.resting.store(true, Ordering::SeqCst);
+                if self.calls_made.load(Ordering::SeqCst) != seen {
+                    self.resting.store(false, Ordering::SeqCst);
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = self.wakeup.caretaker.notified() => {}
+                () = sleep_until(wake_at.into()) => {}
+                broken = heard(&watched, &self.flow) => if let Err(e) = broken {
+                    return self.kill(&e.to_string());
+                },
+            }
+            self.write();
+            if let Err(why) = liveness.look(&self.flow, calls > 0) {
+                self.kill(why);
+            }
+            if liveness.has_sent() {
+                self.write();
+            }
+        }
+        let why = self.ended.get().map_or("", |why| why.as_str());
+        log(Level::Debug, || format!("connection ended: {why}"));
+    }
+
+    /// Ends it now, for a reason found outside.
+    fn kill(&self, why: &str) {
+        // A thread in the seat finds that nothing can be read or written any more.
+        let _ = self.flow.tcp.shutdown(Shutdown::Both);
+        self.flow.set_readable();
+        let _ = self.ended.set(why.to_owned());
+        if let Ok(mut seat) = self.seat.try_lock() {
+            *seat = None;
+            self.hand_out();
+        }
+        let calls = std::mem::take(&mut self.board.hold().calls);
+        for call in calls.into_values() {
+            call.finish(Err(CallError::Broken(why.to_owned())));
+        }
+    }
+
+    /// Ends it with the store.
+    pub fn close(&self) {
+        self.board.hold().closed = true;
+        self.kill("the store was closed");
+        self.wakeup.caretaker.notify_one();
+    }
+
+    // --- Streams -------------------------------------------------------------
+
+    pub fn requests(&self) -> SendRequest<Bytes> {
+        self.requests.clone()
+    }
+
+    pub fn uri(&self, path: Option<&PathAndQuery>) -> Uri {
+        self.to.uri(path.cloned())
+    }
+}
+
+impl Board {
+    fn leads(&self, call: u64) -> bool {
+        self.leader.as_ref().is_some_and(|leader| leader.call == call)
+    }
+}
+
+async fn heard(watched: &Option<Ready>, flow: &Flow) -> io::Result<()> {
+    match watched {
+        Some(watched) => news(watched, flow).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Why it has ended, if it has.
+fn poll(http2: &mut Http2, waker: &Waker) -> Option<String> {
+    let mut cx = Context::from_waker(waker);
+    match catch_unwind(AssertUnwindSafe(|| Pin::new(http2).poll(&mut cx))) {
+        Ok(Poll::Pending) => None,
+        Ok(Poll::Ready(Ok(()))) => Some("closed by the server".into()),
+        Ok(Poll::Ready(Err(e))) => Some(e.to_string()),
+        Err(_) => Some("serving it failed".into()),
+    }
+}
+
+impl Address {
+    fn new(url: &Url) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert("hasleader", HeaderValue::from_static("true"));
+        Self {
+            scheme: if url.tls { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: format!("{}:{}", url.host, url.port).parse().ok(),
+            headers,
+        }
+    }
+
+    fn uri(&self, path: Option<PathAndQuery>) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = self.authority.clone();
+        parts.path_and_query = path;
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    fn request(&self, method: &'static str) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.uri(Some(PathAndQuery::from_static(method)));
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}

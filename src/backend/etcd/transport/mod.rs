@@ -1,0 +1,17 @@
+//! Connections to etcd: HTTP/2 on the h2 crate, one endpoint each. Unary calls go
+//! straight over them, driven by the threads that make them; everything else by
+//! way of etcd-client.
+
+mod call;
+mod channel;
+mod connection;
+mod dial;
+mod liveness;
+mod socket;
+mod tls;
+mod wire;
+
+pub use call::{Call, CallError, Done, Outcome, PREFIX};
+pub use channel::channel;
+pub use connection::{Connection, Driver};
+pub use dial::Dialer;
