@@ -40,6 +40,11 @@ use tokio::time::sleep_until;
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 const LEADER_MISSING: Duration = Duration::from_millis(200);
 
+/// Between two tries to get the seat.
+const SEAT_TAKEN: Duration = Duration::from_micros(100);
+/// A seat that is taken for so long is stuck.
+const STUCK: Duration = Duration::from_millis(200);
+
 /// The caretaker's pace while threads drive.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -260,7 +265,7 @@ impl Connection {
     fn lead(&self, call: &Call, until: Instant) {
         // Who read before may have taken this answer, and is through when the seat
         // is free.
-        drop(self.seat.hold());
+        drop(self.sit(until));
         self.write_if_due();
         loop {
             let now = Instant::now();
@@ -271,7 +276,7 @@ impl Connection {
                 return call.finish(Err(CallError::Broken(why.clone())));
             }
             self.flow.wait(until.min(now + LOOK_AROUND) - now);
-            let seat = self.seat.hold();
+            let Some(seat) = self.sit(until) else { return };
             match &mut self.board.hold().leader {
                 Some(leader) if leader.call == call.number => leader.heard_of = Instant::now(),
                 _ => {
@@ -282,6 +287,25 @@ impl Connection {
             self.drive(seat, true);
             self.write_if_due();
         }
+    }
+
+    /// Takes the seat, which is given up in microseconds; but a signal handler may
+    /// run on the thread that has it, for as long as it likes.
+    fn sit(&self, until: Instant) -> Option<MutexGuard<'_, Option<Http2>>> {
+        for attempt in 0u32.. {
+            match self.seat.try_lock() {
+                Ok(seat) => return Some(seat),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            match attempt {
+                0..100 => std::hint::spin_loop(),
+                100..120 => std::thread::yield_now(),
+                _ if Instant::now() >= until => break,
+                _ => std::thread::sleep(SEAT_TAKEN),
+            }
+        }
+        None
     }
 
     /// To the follower that came last: it is likely to wait longest.
@@ -384,6 +408,7 @@ impl Connection {
     async fn take_care(self: Arc<Self>, mut liveness: Liveness) {
         let mut watched = None;
         let mut seen = 0;
+        let mut taken_since = None;
         self.write(); // from now on HTTP/2 knows whom to wake
         while self.ended.get().is_none() {
             if self.retired.load(Ordering::SeqCst) && self.board.hold().calls.is_empty() {
@@ -399,6 +424,9 @@ impl Connection {
             seen = made;
             let now = Instant::now();
             let mut wake_at = liveness.next_look(&self.flow, calls > 0);
+            if taken_since.is_some() {
+                wake_at = now + TICK;
+            }
             if others_drive {
                 watched = None;
                 wake_at = wake_at.min(now + TICK);
@@ -423,6 +451,15 @@ impl Connection {
                 },
             }
             self.write();
+            if self.is_taken() {
+                // Whether the server is alive cannot be told; others go elsewhere.
+                if taken_since.get_or_insert_with(Instant::now).elapsed() > STUCK {
+                    self.retired.store(true, Ordering::SeqCst);
+                }
+                liveness.excuse();
+                continue;
+            }
+            taken_since = None;
             if let Err(why) = liveness.look(&self.flow, calls > 0) {
                 self.kill(why);
             }
@@ -432,6 +469,10 @@ impl Connection {
         }
         let why = self.ended.get().map_or("", |why| why.as_str());
         log(Level::Debug, || format!("connection ended: {why}"));
+    }
+
+    fn is_taken(&self) -> bool {
+        matches!(self.seat.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Ends it now, for a reason found outside.

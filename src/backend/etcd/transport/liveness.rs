@@ -65,6 +65,13 @@ impl Liveness {
         idle.min(((heard + SILENCE).max(allowed), PATIENCE_IN_CALL))
     }
 
+    /// An answer could not be read: its time begins anew.
+    pub fn excuse(&mut self) {
+        if let Some((sent, _)) = &mut self.unanswered {
+            *sent = Instant::now();
+        }
+    }
+
     /// Sends a ping when it is due; an error when one was not answered in time.
     pub fn look(&mut self, flow: &Flow, in_call: bool) -> Result<(), &'static str> {
         self.has_sent = false;
