@@ -5,6 +5,7 @@ LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DOCDIR ?= $(PREFIX)/share/doc/hmkv
 DESTDIR ?=
+BENCH_ARGS ?=
 CFLAGS ?= -O2 -g
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -22,7 +23,7 @@ ABI = $(shell sed -n 's/^#define HMKV_ABI //p' $(HEADER))
 LIBS_PRIVATE = -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
 .PHONY: all release deps header header-check symbols-check fmt fmt-check lint check \
-	test cargo-test ctest test-fresh valgrind examples demo install uninstall dist clean help
+	test cargo-test ctest test-fresh valgrind bench examples demo install uninstall dist clean help
 
 all: release
 
@@ -113,6 +114,11 @@ valgrind: deps ## the C tests that run under valgrind
 	$(CONFIGURE) -B $(TARGET)/ctest-valgrind -DHMKV_VALGRIND=ON
 	cmake --build $(TARGET)/ctest-valgrind -j $(JOBS)
 	$(CTEST) --test-dir $(TARGET)/ctest-valgrind -L valgrind
+
+bench: deps ## compare the speed with other clients, on a real etcd (BENCH_ARGS)
+	$(MAKE) release
+	$(MAKE) -C bench OUT=$(abspath $(TARGET))/bench LIB=$(abspath $(TARGET))/release
+	python3 -B bench/run.py --bin $(TARGET)/bench $(BENCH_ARGS)
 
 test-fresh: ## demo and test of HEAD in a minimal Debian (root, debootstrap)
 	sh scripts/test-fresh.sh
