@@ -1,6 +1,8 @@
 /* fork(): inherited handles are refused, the child opens its own, the parent goes on. */
+#include "control.h"
 #include "events.h"
 #include "every_call.h"
+#include "load.h"
 #include "process.h"
 #include "test.h"
 
@@ -83,49 +85,42 @@ static void fork_again(void *unused) {
 
 static void a_child_of_the_child_is_refused_too(void) { in_fork(fork_again, NULL); }
 
-struct load {
-  atomic_bool stop;
-  atomic_int done;
-  const char *key;
-};
-
-static void *keep_working(void *arg) {
-  struct load *load = arg;
-  while (!atomic_load(&load->stop)) {
-    const char *value = text("%d", atomic_fetch_add(&load->done, 1));
-    CHECK_OK(hmkv_store(kv, load->key, value));
-    char *read = NULL;
-    CHECK_OK(hmkv_get(kv, load->key, &read));
-    hmkv_free(read);
-  }
-  return NULL;
-}
-
-static void use_both(void *key) {
-  CHECK_STATUS(HMKV_EFORKED, hmkv_store(kv, key, "value"));
+static void use_both(void *unused) {
+  (void)unused;
+  int64_t begin = now_ms();
+  CHECK_STATUS(HMKV_EFORKED, hmkv_store(kv, "c_tests/fork", "value"));
   CHECK_STATUS(HMKV_EFORKED, hmkv_close(kv));
+  CHECK(now_ms() - begin < 10000); /* at once: no wait, no timeout */
   hmkv *own = open_store("timeout=20s");
-  CHECK_OK(hmkv_store(own, key, "value"));
+  struct own_keys keys = own_keys(own);
+  own_keys_turn(own, &keys);
   close_store(own);
 }
 
-static void fifty_forks_during_requests(void) {
-  enum { WORKERS = 3 };
-  struct load loads[WORKERS];
-  pthread_t threads[WORKERS];
-  const char *key = unique("key");
-  for (int i = 0; i < WORKERS; i++) {
-    loads[i] = (struct load){.key = unique("load")};
-    threads[i] = start_thread(keep_working, &loads[i]);
+/* Half of the children live on beside the next one. */
+static void fifty_forks_while_eight_threads_are_inside_calls(void) {
+  enum { WORKERS = 8 };
+  struct load load;
+  struct control control;
+  int times = rounds(50, 6);
+  control_start(&control);
+  load_start(&load, kv, WORKERS);
+  (void)load_take_longest_ms(&load);
+  for (int i = 0; i < times; i += 2) {
+    long marks[LOAD_MAX];
+    struct forked one = fork_begin(use_both, NULL), two = fork_begin(use_both, NULL);
+    load_mark(&load, marks);
+    WAIT_UNTIL(load_fewest_since(&load, marks) > 0); /* the parent goes on meanwhile */
+    fork_end(one);
+    fork_end(two);
   }
-  for (int i = 0; i < rounds(50, 5); i++) {
-    int before = atomic_load(&loads[0].done);
-    struct forked child = fork_begin(use_both, (void *)(uintptr_t)key);
-    WAIT_UNTIL(atomic_load(&loads[0].done) > before); /* the parent goes on meanwhile */
-    fork_end(child);
-  }
-  for (int i = 0; i < WORKERS; i++) atomic_store(&loads[i].stop, true);
-  for (int i = 0; i < WORKERS; i++) join_thread(threads[i]);
+  int64_t longest = load_take_longest_ms(&load), late = control_take_ms(&control);
+  load_stop(&load);
+  control_stop(&control);
+  printf("\n  %d forks, %ld calls of the parent's %d threads, the longest turn %" PRId64
+         " ms, oversleep %" PRId64 " ms\n ",
+         times, load_calls(&load), WORKERS, longest, late);
+  CHECK(longest <= (under_valgrind() ? 20000 : 1000) + late);
   CHECK_OK(hmkv_store(kv, events.key, "after"));
   events_wait(&events, 1);
 }
@@ -163,7 +158,7 @@ static const struct test tests[] = {
     BOTH(inherited_handles_answer_forked_at_once),
     BOTH(a_fresh_open_in_the_child_works),
     BOTH(a_child_of_the_child_is_refused_too),
-    BOTH(fifty_forks_during_requests),
+    BOTH(fifty_forks_while_eight_threads_are_inside_calls),
     BOTH(a_child_of_a_parent_without_a_store_may_open_one),
     BOTH(a_child_may_exit_with_inherited_handles),
 };

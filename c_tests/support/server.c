@@ -19,7 +19,7 @@ static pid_t owner;
 
 /* Below the ports that the kernel gives to clients: one of those could sit on the
  * port of a server that is away for a moment. */
-static int free_port(void) {
+int free_port(void) {
   static unsigned seed;
   if (!seed) seed = (unsigned)getpid() * 2654435761U ^ (unsigned)time(NULL);
   for (int attempt = 0; attempt < 1000; attempt++) {
@@ -48,6 +48,11 @@ static void end(struct server *server) {
   }
 }
 
+void server_wipe(struct server *server) {
+  end(server);
+  nftw(text("%s/data", server->directory), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void forget(struct server *server) {
   end(server);
   nftw(server->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -61,17 +66,22 @@ static void end_all(void) {
     if (servers[i]) forget(servers[i]);
 }
 
-static void spawn(struct server *server, int fsync) {
+const char *server_peer_url(const struct server *server) {
+  return text("http://127.0.0.1:%d", server->peer_port);
+}
+
+void server_launch(struct server *server) {
   const char *program = getenv("ETCD");
-  const char *peer = text("http://127.0.0.1:%d", server->peer_port);
-  const char *argv[24] = {program && *program ? program : "etcd", "--name", "own",
+  const char *peer = server_peer_url(server);
+  const char *cluster = server->cluster ? server->cluster : text("%s=%s", server->name, peer);
+  const char *argv[24] = {program && *program ? program : "etcd", "--name", server->name,
                           "--data-dir", text("%s/data", server->directory),
                           "--listen-client-urls", server->endpoint,
                           "--advertise-client-urls", server->endpoint,
                           "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                          "--initial-cluster", text("own=%s", peer), "--log-level", "error"};
+                          "--initial-cluster", cluster, "--log-level", "error"};
   int count = 17;
-  if (!fsync) argv[count++] = "--unsafe-no-fsync";
+  if (!server->fsync) argv[count++] = "--unsafe-no-fsync";
   if (server->option) argv[count++] = server->option;
   if (server->certificates) {
     argv[count++] = text("--cert-file=%s/server.pem", server->certificates);
@@ -106,50 +116,59 @@ static bool log_has(struct server *server, const char *wanted) {
   return strstr(log, wanted) != NULL;
 }
 
-/* True when it answers, false when it ended. */
-static bool comes_up(struct server *server) {
+bool server_answers(struct server *server) {
+  const char *program = getenv("ETCDCTL");
+  const char *const argv[] = {"sh", "-c", "ETCDCTL_API=3 \"$0\" --endpoints=\"$1\" "
+                              "--command-timeout=1s ${2:+--cacert=$2/ca.pem "
+                              "--cert=$2/client.pem --key=$2/client.key} "
+                              "endpoint health >/dev/null 2>&1",
+                              program && *program ? program : "etcdctl", server->endpoint,
+                              server->certificates ? server->certificates : "", NULL};
+  struct process probe = process_start(argv, JOIN_STDERR);
+  return process_wait(&probe) == 0;
+}
+
+bool server_comes_up(struct server *server) {
   int64_t deadline = now_ms() + patience_ms();
   for (;; poll_pause()) {
     if (waitpid(server->pid, NULL, WNOHANG) == server->pid) {
       server->pid = 0;
       return false;
     }
-    const char *program = getenv("ETCDCTL");
-    const char *const argv[] = {"sh", "-c", "ETCDCTL_API=3 \"$0\" --endpoints=\"$1\" "
-                                "--command-timeout=1s ${2:+--cacert=$2/ca.pem "
-                                "--cert=$2/client.pem --key=$2/client.key} "
-                                "endpoint health >/dev/null 2>&1",
-                                program && *program ? program : "etcdctl",
-                                server->endpoint,
-                                server->certificates ? server->certificates : "", NULL};
-    struct process probe = process_start(argv, JOIN_STDERR);
-    if (process_wait(&probe) == 0) return true;
+    if (server_answers(server)) return true;
     if (now_ms() > deadline) FAIL("etcd at %s does not get healthy", server->endpoint);
   }
 }
 
+void server_choose_ports(struct server *server, bool client, bool peer) {
+  if (peer) server->peer_port = free_port();
+  if (client) server->client_port = free_port();
+  snprintf(server->endpoint, sizeof server->endpoint, "%s://127.0.0.1:%d",
+           server->certificates ? "https" : "http", server->client_port);
+}
+
+void server_must_be_worth_another_attempt(struct server *server) {
+  if (log_has(server, "unsafe-no-fsync")) {
+    server->fsync = true; /* a version that does not know the option */
+  } else if (!log_has(server, "address already in use")) {
+    FAIL("etcd does not start, its log is %s/log", server->directory);
+  }
+}
+
 static void run(struct server *server, bool new_client_port, bool new_peer_port) {
-  int fsync = 0;
   for (int attempt = 0; attempt < 20; attempt++) {
-    if (new_peer_port) server->peer_port = free_port();
-    if (new_client_port) server->client_port = free_port();
-    snprintf(server->endpoint, sizeof server->endpoint, "%s://127.0.0.1:%d",
-             server->certificates ? "https" : "http", server->client_port);
-    spawn(server, fsync);
-    if (comes_up(server)) return;
-    if (log_has(server, "unsafe-no-fsync")) {
-      fsync = 1; /* a version that does not know it */
-    } else if (!log_has(server, "address already in use")) {
-      break;
-    } else if (!new_client_port) {
-      poll_pause();
-    }
+    server_choose_ports(server, new_client_port, new_peer_port);
+    server_launch(server);
+    if (server_comes_up(server)) return;
+    server_must_be_worth_another_attempt(server);
+    if (!new_client_port) poll_pause();
   }
   FAIL("etcd does not start, its log is %s/log", server->directory);
 }
 
-static void prepare(struct server *server) {
+void server_prepare(struct server *server, const char *name) {
   memset(server, 0, sizeof *server);
+  server->name = name;
   snprintf(server->directory, sizeof server->directory, "%s/own-XXXXXX", test_directory());
   if (!mkdtemp(server->directory)) FAIL("%s: %s", server->directory, strerror(errno));
   owner = getpid();
@@ -161,13 +180,13 @@ static void prepare(struct server *server) {
 }
 
 void server_start(struct server *server, const char *option) {
-  prepare(server);
+  server_prepare(server, "own");
   server->option = option;
   run(server, true, true);
 }
 
 void server_start_tls(struct server *server) {
-  prepare(server);
+  server_prepare(server, "own");
   const char *const argv[] = {"sh", TEST_CERTIFICATES, server->directory, NULL};
   struct process made = process_start(argv, JOIN_STDERR);
   char output[8192];
@@ -195,5 +214,7 @@ void server_pause(struct server *server) {
 }
 
 void server_resume(struct server *server) { CHECK_INT(0, kill(server->pid, SIGCONT)); }
+
+void server_wait(struct server *server) { CHECK(server_comes_up(server)); }
 
 void server_stop(struct server *server) { forget(server); }

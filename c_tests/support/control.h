@@ -1,0 +1,21 @@
+/* A thread that only sleeps: how late the machine wakes a thread at worst. Bounds
+ * of time are widened by it, so that a loaded machine decides no verdict. */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include "test.h"
+
+struct control {
+  pthread_t thread;
+  atomic_bool stop;
+  atomic_llong wanted_us; /* when the running sleep is to end */
+  atomic_llong worst_us;
+};
+
+void control_start(struct control *control);
+/* The worst oversleep since the last look, in milliseconds rounded up. */
+int64_t control_take_ms(struct control *control);
+void control_stop(struct control *control);
+int64_t now_us(void);
+
+#endif
