@@ -181,10 +181,9 @@ pub fn watch(socket: &Arc<TcpStream>) -> io::Result<AsyncFd<Arc<TcpStream>>> {
     Ok(unsafe { AsyncFd::register(socket.clone()) }?)
 }
 
-/// Waits until the socket can be read, or also written, or has failed; false when
-/// the time is over or a signal came.
-pub fn wait_ready(socket: &TcpStream, write: bool, time: Duration) -> bool {
-    let events = if write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
+/// Waits for these events of poll(2), or a failure of the socket; false when the
+/// time is over or a signal came.
+pub fn wait_ready(socket: &TcpStream, events: libc::c_short, time: Duration) -> bool {
     let mut polled = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
     // Up, so that waiting for less than a millisecond is no busy loop.
     let ms = time.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;

@@ -25,6 +25,7 @@ check "$endpoint" "get.etcd 9999999 9999 9999" || {
     cat "$work/out" >&2
     exit 1
 }
+"$programs/count_syscalls" 2000 "$programs/cost_workload" "$endpoint" get --calls 2000 >"$work/out"
 grep -q 'hmkv-.*: .*futex\|hmkv-.*: .*epoll' "$work/out" || {
     echo "cost selftest: the library's threads are not counted" >&2
     cat "$work/out" >&2

@@ -25,6 +25,9 @@ use tokio::time::{sleep_until, timeout_at};
 /// How long one attempt of a request that may be repeated can take.
 const ATTEMPT: Duration = Duration::from_millis(1500);
 
+/// A member that has not answered for so long is passed over.
+const SLOW: Duration = Duration::from_millis(500);
+
 const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,7 @@ impl Requests {
         let outcome = match connection.begin(method.path(), message, Done::Keep) {
             Err(error) => Some(Err(error)),
             Ok(call) => {
-                progress.0.hold().sent = Some(connected.clone());
+                progress.0.hold().sent = Some((connected.clone(), Instant::now()));
                 let outcome = connection.wait(&call, attempt_until(request, deadline));
                 if outcome.is_none() {
                     connection.abandon(&call);
@@ -167,7 +170,7 @@ impl Requests {
             self.ask_whether_full().await?;
         }
         let encoded = message::encode(request);
-        progress.0.hold().sent = Some(connected.clone());
+        progress.0.hold().sent = Some((connected.clone(), Instant::now()));
         let answer = match encoded {
             Some((method, message)) => {
                 let outcome = call(&connected.connection, method, message).await;
@@ -331,7 +334,7 @@ pub struct Progress(Mutex<Known>);
 #[derive(Default)]
 struct Known {
     /// An attempt is under way on this connection: the server may have it.
-    sent: Option<Connected>,
+    sent: Option<(Connected, Instant)>,
     /// An earlier attempt may have been applied.
     unknown: bool,
     last: Option<Error>,
@@ -383,8 +386,11 @@ impl Progress {
         let sent = self.0.hold().sent.take();
         match sent {
             None => Failure::NotApplied(Error::Unavailable("not connected in time".into())),
-            Some(connected) => {
-                endpoints.pass_over(&connected);
+            Some((connected, begun)) => {
+                // A caller in a hurry is no reason for all others to move.
+                if begun.elapsed() >= SLOW {
+                    endpoints.pass_over(&connected);
+                }
                 Failure::Unknown("no answer in time".into())
             }
         }

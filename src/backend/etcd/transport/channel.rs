@@ -1,7 +1,7 @@
 //! A connection as etcd-client takes it: a service from HTTP request to response.
 
 use super::call::CallError;
-use super::connection::Connection;
+use super::connection::{Connection, OpenStream};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http_body::{Body as _, Frame};
@@ -35,11 +35,12 @@ impl Service<http::Request<Body>> for OverConnection {
         // HTTP/2 has them in the URI, and would send them twice.
         head.extensions.clear();
         let sent = self.0.requests().send_request(http::Request::from_parts(head, ()), false);
+        let open = OpenStream::on(&self.0);
         Box::pin(async move {
             let (response, stream) = sent.map_err(|e| CallError::NotSeen(e.to_string()))?;
             tokio::spawn(send(body, stream));
             let response = response.await.map_err(|e| CallError::of(&e))?;
-            Ok(response.map(|stream| Body::new(Received(stream))))
+            Ok(response.map(|stream| Body::new(Received { stream, _open: open })))
         })
     }
 }
@@ -71,7 +72,10 @@ async fn send(body: Body, mut stream: SendStream<Bytes>) {
 }
 
 /// A response's body; what was taken is given back to the windows at once.
-struct Received(RecvStream);
+struct Received {
+    stream: RecvStream,
+    _open: OpenStream,
+}
 
 impl http_body::Body for Received {
     type Data = Bytes;
@@ -81,7 +85,7 @@ impl http_body::Body for Received {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
-        let stream = &mut self.0;
+        let stream = &mut self.stream;
         match stream.poll_data(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(data))) => {
@@ -98,6 +102,6 @@ impl http_body::Body for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.stream.is_end_stream()
     }
 }

@@ -10,9 +10,9 @@
 
 use super::call::{Call, CallError, Done, News, Outcome, Step};
 use super::dial::{news, Ready};
-use super::liveness::Liveness;
+use super::liveness::{Liveness, Use};
 use super::socket::Flow;
-use super::wire::Wire;
+use super::wire::{Wire, HOLD};
 use crate::endpoint::Url;
 use crate::log::{log, Level};
 use crate::sync::Lock;
@@ -28,7 +28,7 @@ use std::io;
 use std::net::Shutdown;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::Pin;
-use std::sync::atomic::{fence, AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -74,6 +74,8 @@ pub struct Connection {
     resting: AtomicBool,
     ended: OnceCell<String>,
     retired: AtomicBool,
+    /// Streams that are open beside the calls.
+    streams: AtomicUsize,
 }
 
 /// Who waits for what.
@@ -148,6 +150,7 @@ impl Connection {
             resting: AtomicBool::new(false),
             ended: OnceCell::new(),
             retired: AtomicBool::new(false),
+            streams: AtomicUsize::new(0),
         });
         let liveness = Liveness::new(pings, keepalive);
         tokio::spawn(connection.clone().take_care(liveness));
@@ -198,9 +201,13 @@ impl Connection {
             if now >= until {
                 break;
             }
-            if self.take_lead(call, now) {
+            if self.take_lead(call) {
                 self.lead(call, until);
                 self.pass_lead(call);
+            } else if self.flow.is_write_blocked() {
+                // The leader waits for answers; who has more to write waits for room.
+                self.flow.wait_for_room(until.min(now + LOOK_AROUND) - now);
+                self.write();
             } else {
                 call.wait(until.min(now + 2 * LOOK_AROUND));
             }
@@ -221,9 +228,17 @@ impl Connection {
         board.calls.remove(&call.number);
         board.followers.remove(&call.number);
         let leads = board.leads(call.number);
+        let idle = board.calls.is_empty();
         drop(board);
         if leads {
             self.pass_lead(call);
+        }
+        self.end_if_retired(idle);
+    }
+
+    fn end_if_retired(&self, idle: bool) {
+        if idle && self.retired.load(Ordering::SeqCst) {
+            self.rouse();
         }
     }
 
@@ -246,14 +261,14 @@ impl Connection {
     // --- Leading -------------------------------------------------------------
 
     /// Makes this call's thread the leader, or else a follower.
-    fn take_lead(&self, call: &Arc<Call>, now: Instant) -> bool {
+    fn take_lead(&self, call: &Arc<Call>) -> bool {
         let mut board = self.board.hold();
         let vacant = match &board.leader {
             None => true,
-            Some(leader) => leader.call == call.number || now - leader.heard_of > LEADER_MISSING,
+            Some(leader) => leader.call == call.number || leader.is_missing(),
         };
         if vacant {
-            board.leader = Some(Leader { call: call.number, heard_of: now });
+            board.leader = Some(Leader { call: call.number, heard_of: Instant::now() });
             board.followers.remove(&call.number);
         } else if !call.is_over() {
             board.followers.insert(call.number, call.clone());
@@ -277,16 +292,19 @@ impl Connection {
             }
             self.flow.wait(until.min(now + LOOK_AROUND) - now);
             let Some(seat) = self.sit(until) else { return };
-            match &mut self.board.hold().leader {
-                Some(leader) if leader.call == call.number => leader.heard_of = Instant::now(),
-                _ => {
-                    drop(seat);
-                    return self.write_if_due();
-                }
+            if !self.still_leads(call) {
+                drop(seat);
+                return self.write_if_due();
             }
             self.drive(seat, true);
             self.write_if_due();
         }
+    }
+
+    fn still_leads(&self, call: &Call) -> bool {
+        let mut board = self.board.hold();
+        let leader = board.leader.as_mut().filter(|leader| leader.call == call.number);
+        leader.map(|leader| leader.heard_of = Instant::now()).is_some()
     }
 
     /// Takes the seat, which is given up in microseconds; but a signal handler may
@@ -385,8 +403,14 @@ impl Connection {
             (Step::Over, Some(Err(CallError::Broken("taking the answer failed".into()))))
         });
         if let Some(outcome) = outcome {
-            self.board.hold().calls.remove(&call.number);
+            let idle = {
+                let mut board = self.board.hold();
+                board.calls.remove(&call.number);
+                board.followers.remove(&call.number);
+                board.calls.is_empty()
+            };
             call.finish(outcome);
+            self.end_if_retired(idle);
         }
         step == Step::Flush
     }
@@ -411,21 +435,39 @@ impl Connection {
         let mut taken_since = None;
         self.write(); // from now on HTTP/2 knows whom to wake
         while self.ended.get().is_none() {
-            if self.retired.load(Ordering::SeqCst) && self.board.hold().calls.is_empty() {
-                self.kill("no longer used");
-            }
             let (led, calls) = {
-                let board = self.board.hold();
+                let mut board = self.board.hold();
+                // It comes back as a follower.
+                if board.leader.as_ref().is_some_and(Leader::is_missing) {
+                    board.leader = None;
+                }
                 (board.leader.is_some(), board.calls.len())
+            };
+            let streams = self.streams.load(Ordering::SeqCst);
+            if self.retired.load(Ordering::SeqCst) && calls == 0 && streams == 0 {
+                self.kill("no longer used");
+                continue;
+            }
+            let use_made = if calls > 0 {
+                Use::Calls
+            } else if streams > 0 {
+                Use::Streams
+            } else {
+                Use::None
             };
             let made = self.calls_made.load(Ordering::Relaxed);
             let others_drive =
                 self.driver == Driver::Callers && (led || (calls == 0 && made != seen));
             seen = made;
             let now = Instant::now();
-            let mut wake_at = liveness.next_look(&self.flow, calls > 0);
+            let mut wake_at = liveness.next_look(&self.flow, use_made);
+            if self.flow.is_pong_held() {
+                wake_at = wake_at.min(now + HOLD);
+            }
             if taken_since.is_some() {
                 wake_at = now + TICK;
+            } else if !led && self.flow.is_readable() {
+                wake_at = now; // the last drive left something
             }
             if others_drive {
                 watched = None;
@@ -460,7 +502,12 @@ impl Connection {
                 continue;
             }
             taken_since = None;
-            if let Err(why) = liveness.look(&self.flow, calls > 0) {
+            if liveness.is_overdue() {
+                // The answer may lie in the socket.
+                self.flow.set_readable();
+                self.write();
+            }
+            if let Err(why) = liveness.look(&self.flow, use_made) {
                 self.kill(why);
             }
             if liveness.has_sent() {
@@ -506,6 +553,30 @@ impl Connection {
 
     pub fn uri(&self, path: Option<&PathAndQuery>) -> Uri {
         self.to.uri(path.cloned())
+    }
+}
+
+/// Counts a stream while it is open.
+pub struct OpenStream(Arc<Connection>);
+
+impl OpenStream {
+    pub fn on(connection: &Arc<Connection>) -> Self {
+        connection.streams.fetch_add(1, Ordering::SeqCst);
+        connection.wakeup.caretaker.notify_one(); // it may have to ping now
+        Self(connection.clone())
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let before = self.0.streams.fetch_sub(1, Ordering::SeqCst);
+        self.0.end_if_retired(before == 1);
+    }
+}
+
+impl Leader {
+    fn is_missing(&self) -> bool {
+        self.heard_of.elapsed() > LEADER_MISSING
     }
 }
 

@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::sync::Lock;
 use crate::sys;
 use bytes::Bytes;
+use socket2::TcpKeepalive;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -59,7 +60,7 @@ impl Dialer {
 
     async fn connect(&self, deadline: Instant) -> Result<Arc<Connection>> {
         let addresses = self.addresses().await?;
-        let tcp = reach(&addresses, deadline).await.map_err(unavailable)?;
+        let tcp = reach(&addresses, deadline, self.probes()).await.map_err(unavailable)?;
         let flow = Arc::new(Flow::new(tcp));
         let ready = sys::watch(&flow.tcp).map_err(unavailable)?;
         let socket = Socket(flow.clone());
@@ -79,12 +80,12 @@ impl Dialer {
             }
         };
         let tls_error = Arc::new(Mutex::default());
-        self.greet(Wire::new(line, tls_error.clone()), ready, flow).await.map_err(|why| {
-            match tls_error.hold().take() {
+        self.greet(Wire::new(line, flow.clone(), tls_error.clone()), ready, flow).await.map_err(
+            |why| match tls_error.hold().take() {
                 Some(why) => Error::Tls(why),
                 None => Error::Unavailable(why),
-            }
-        })
+            },
+        )
     }
 
     /// HTTP/2's own beginning. The server's settings show that it is alive and
@@ -115,6 +116,13 @@ impl Dialer {
         greeted.await.map_err(|e| e.to_string())??;
         drop(ready);
         Ok(Connection::start(&self.url, flow, http2, requests, self.keepalive, self.driver))
+    }
+
+    /// The kernel's own, which find a host that is gone while nothing is asked of it:
+    /// etcd allows no pings of HTTP/2 then.
+    fn probes(&self) -> TcpKeepalive {
+        let every = Duration::from_secs(1);
+        TcpKeepalive::new().with_time(self.keepalive).with_interval(every).with_retries(3)
     }
 
     /// Asked at each connect: a name may have moved.
@@ -156,7 +164,11 @@ fn unavailable(error: io::Error) -> Error {
 }
 
 /// A connection to the first address that takes one; each gets its share of the time.
-async fn reach(addresses: &[SocketAddr], deadline: Instant) -> io::Result<std::net::TcpStream> {
+async fn reach(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    keepalive: TcpKeepalive,
+) -> io::Result<std::net::TcpStream> {
     let mut failure = io::Error::other("the name has no address");
     for (at, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -164,7 +176,9 @@ async fn reach(addresses: &[SocketAddr], deadline: Instant) -> io::Result<std::n
         match timeout_at(until.into(), TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => {
                 tcp.set_nodelay(true)?;
-                return tcp.into_std();
+                let tcp = tcp.into_std()?;
+                socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+                return Ok(tcp);
             }
             Ok(Err(e)) => failure = io::Error::new(e.kind(), format!("{address}: {e}")),
             Err(_) => failure = io::Error::other(format!("{address}: no answer")),

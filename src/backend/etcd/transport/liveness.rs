@@ -5,6 +5,18 @@ use futures_util::FutureExt;
 use h2::{Ping, PingPong};
 use std::time::{Duration, Instant};
 
+/// What a connection is used for. A ping of an unused one counts against the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    None,
+    Streams,
+    /// Answers are due.
+    Calls,
+}
+
+/// Far enough.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 /// How long a ping of an idle connection may go unanswered.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -23,6 +35,7 @@ pub struct Liveness {
     keepalive: Duration,
     unanswered: Option<(Instant, Duration)>,
     last: Option<Last>,
+    in_call_since: Option<Instant>,
     has_sent: bool,
 }
 
@@ -33,7 +46,14 @@ struct Last {
 
 impl Liveness {
     pub fn new(pings: Option<PingPong>, keepalive: Duration) -> Self {
-        Self { pings, keepalive, unanswered: None, last: None, has_sent: false }
+        Self {
+            pings,
+            keepalive,
+            unanswered: None,
+            last: None,
+            in_call_since: None,
+            has_sent: false,
+        }
     }
 
     /// Whether the last look left a ping to be written.
@@ -41,20 +61,32 @@ impl Liveness {
         self.has_sent
     }
 
-    pub fn next_look(&self, flow: &Flow, in_call: bool) -> Instant {
+    pub fn next_look(&mut self, flow: &Flow, used: Use) -> Instant {
         match self.unanswered {
             Some((sent, patience)) => sent + patience,
-            None => self.ping_due(flow, in_call).0,
+            None => self.ping_due(flow, used).0,
         }
     }
 
+    /// A ping was not answered in time, as far as anyone has read.
+    pub fn is_overdue(&self) -> bool {
+        self.unanswered.is_some_and(|(sent, patience)| sent.elapsed() >= patience)
+    }
+
     /// When the next ping is due, and how long its answer may take.
-    fn ping_due(&self, flow: &Flow, in_call: bool) -> (Instant, Duration) {
-        let heard = flow.received_at();
+    fn ping_due(&mut self, flow: &Flow, used: Use) -> (Instant, Duration) {
+        let mut heard = flow.received_at();
         let last = self.last.as_ref().map_or(heard, |last| last.sent.max(heard));
         let idle = (last + self.keepalive, PATIENCE);
-        if !in_call {
-            return idle;
+        if used != Use::Calls {
+            self.in_call_since = None;
+        }
+        match used {
+            Use::None => return (Instant::now() + NEVER, PATIENCE),
+            Use::Streams => return idle,
+            Use::Calls => {
+                heard = heard.max(*self.in_call_since.get_or_insert_with(Instant::now));
+            }
         }
         let allowed = match &self.last {
             Some(last) if flow.received_bytes() - last.received_bytes < SOMETHING_ELSE => {
@@ -73,10 +105,10 @@ impl Liveness {
     }
 
     /// Sends a ping when it is due; an error when one was not answered in time.
-    pub fn look(&mut self, flow: &Flow, in_call: bool) -> Result<(), &'static str> {
+    pub fn look(&mut self, flow: &Flow, used: Use) -> Result<(), &'static str> {
         self.has_sent = false;
         let now = Instant::now();
-        let due = self.ping_due(flow, in_call);
+        let due = self.ping_due(flow, used);
         let Some(pings) = &mut self.pings else { return Ok(()) };
         if let Some((sent, patience)) = self.unanswered {
             let answered = std::future::poll_fn(|cx| pings.poll_pong(cx)).now_or_never();

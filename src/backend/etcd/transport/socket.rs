@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+const BUDGET: u64 = 4 << 20;
+
 /// What is known of a socket from outside.
 pub struct Flow {
     pub tcp: Arc<TcpStream>,
@@ -21,6 +23,10 @@ pub struct Flow {
     may_read: AtomicBool,
     /// The last write had to stop.
     write_blocked: AtomicBool,
+    /// An answer to a ping waits to be written.
+    pong_held: AtomicBool,
+    /// What may be read until the driver looks around.
+    budget: AtomicU64,
     received_bytes: AtomicU64,
     /// When, in nanoseconds after `born`.
     received_at: AtomicU64,
@@ -34,6 +40,8 @@ impl Flow {
             readable: AtomicBool::new(false),
             may_read: AtomicBool::new(true),
             write_blocked: AtomicBool::new(false),
+            pong_held: AtomicBool::new(false),
+            budget: AtomicU64::new(BUDGET),
             received_bytes: AtomicU64::new(0),
             received_at: AtomicU64::new(0),
         }
@@ -43,8 +51,22 @@ impl Flow {
         self.readable.store(true, Ordering::Relaxed);
     }
 
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(Ordering::Relaxed)
+    }
+
+    /// A new driver.
     pub fn set_may_read(&self, may: bool) {
         self.may_read.store(may, Ordering::Relaxed);
+        self.budget.store(BUDGET, Ordering::Relaxed);
+    }
+
+    pub fn set_pong_held(&self, held: bool) {
+        self.pong_held.store(held, Ordering::Relaxed);
+    }
+
+    pub fn is_pong_held(&self) -> bool {
+        self.pong_held.load(Ordering::Relaxed)
     }
 
     pub fn is_write_blocked(&self) -> bool {
@@ -61,14 +83,24 @@ impl Flow {
 
     /// Waits for the socket on the calling thread.
     pub fn wait(&self, time: Duration) {
-        if sys::wait_ready(&self.tcp, self.is_write_blocked(), time) {
+        let room = if self.is_write_blocked() { libc::POLLOUT } else { 0 };
+        if sys::wait_ready(&self.tcp, libc::POLLIN | room, time) {
             self.set_readable();
         }
+    }
+
+    /// Waits on the calling thread until more can be written.
+    pub fn wait_for_room(&self, time: Duration) {
+        sys::wait_ready(&self.tcp, libc::POLLOUT, time);
     }
 
     fn receive(&self, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !(self.may_read.load(Ordering::Relaxed) && self.readable.load(Ordering::Relaxed)) {
             return Poll::Pending;
+        }
+        let budget = self.budget.load(Ordering::Relaxed);
+        if budget == 0 {
+            return Poll::Pending; // a peer that never stops must not hold the driver
         }
         let room = buf.remaining();
         loop {
@@ -78,6 +110,8 @@ impl Flow {
                     if got > 0 && got < room {
                         self.readable.store(false, Ordering::Relaxed);
                     }
+                    let left = budget.saturating_sub(got as u64);
+                    self.budget.store(left, Ordering::Relaxed);
                     self.received_bytes.fetch_add(got as u64, Ordering::Relaxed);
                     let age = self.born.elapsed().as_nanos() as u64;
                     self.received_at.store(age, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! etcd pings with each request that finds no ping unanswered, to measure the
 //! line; answered at once, each costs both sides a packet and a wake-up per call.
 
-use super::socket::Socket;
+use super::socket::{Flow, Socket};
 use crate::sync::Lock;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 /// How long an answer to a ping is held back, at least while there is traffic.
-const HOLD: Duration = Duration::from_millis(20);
+pub const HOLD: Duration = Duration::from_millis(20);
 
 /// Length 8, type PING, flag ACK, stream 0.
 const PONG_HEAD: [u8; 9] = [0, 0, 8, 6, 1, 0, 0, 0, 0];
@@ -36,13 +36,21 @@ struct Held {
 pub struct Wire {
     line: Line,
     held: Option<Held>,
+    flow: Arc<Flow>,
+    /// The last write ended inside a frame.
+    cut: bool,
     /// What TLS had against the peer, which HTTP/2 passes on without its kind.
     tls_error: Arc<Mutex<Option<String>>>,
 }
 
 impl Wire {
-    pub fn new(line: Line, tls_error: Arc<Mutex<Option<String>>>) -> Self {
-        Self { line, held: None, tls_error }
+    pub fn new(line: Line, flow: Arc<Flow>, tls_error: Arc<Mutex<Option<String>>>) -> Self {
+        Self { line, held: None, flow, cut: false, tls_error }
+    }
+
+    fn set_held(&mut self, held: Option<Held>) {
+        self.flow.set_pong_held(held.is_some());
+        self.held = held;
     }
 
     fn note_tls<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -70,7 +78,7 @@ impl Wire {
         };
         match <[u8; PONG_LEN]>::try_from(&pong[..]) {
             Ok(pong) if pong.starts_with(&PONG_HEAD) => {
-                self.held = Some(Held { pong, since: Instant::now(), sent: 0 });
+                self.set_held(Some(Held { pong, since: Instant::now(), sent: 0 }));
                 true
             }
             _ => false,
@@ -81,7 +89,7 @@ impl Wire {
         while let Some(held) = self.held {
             let sent =
                 held.sent + ready!(self.write(cx, &[IoSlice::new(&held.pong[held.sent..])]))?;
-            self.held = (sent < PONG_LEN).then_some(Held { sent, ..held });
+            self.set_held((sent < PONG_LEN).then_some(Held { sent, ..held }));
         }
         Poll::Ready(Ok(()))
     }
@@ -122,10 +130,12 @@ impl AsyncWrite for Wire {
         if self.held.is_some_and(|held| held.sent > 0) {
             ready!(self.release(cx))?;
         }
-        if self.hold(bytes) {
+        if !self.cut && self.hold(bytes) {
             return Poll::Ready(Ok(PONG_LEN));
         }
-        self.write(cx, bytes)
+        let written = ready!(self.write(cx, bytes))?;
+        self.cut = written < bytes.iter().map(|part| part.len()).sum();
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
