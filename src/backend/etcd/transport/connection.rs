@@ -8,6 +8,7 @@
 //!
 //! A connection for streams and leases is driven by the caretaker alone.
 
+use super::address::Address;
 use super::call::{Call, CallError, Done, News, Outcome, Step};
 use super::dial::{news, Ready};
 use super::liveness::{Liveness, Use};
@@ -19,8 +20,8 @@ use crate::sync::Lock;
 use crate::sys;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::uri::PathAndQuery;
+use http::Uri;
 use once_cell::sync::OnceCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -112,13 +113,6 @@ impl Wake for Wakeup {
             self.caretaker.notify_one();
         }
     }
-}
-
-/// What is the same in all requests to one endpoint.
-struct Address {
-    scheme: Scheme,
-    authority: Option<Authority>,
-    headers: HeaderMap,
 }
 
 impl Connection {
@@ -601,36 +595,5 @@ fn poll(http2: &mut Http2, waker: &Waker) -> Option<String> {
         Ok(Poll::Ready(Ok(()))) => Some("closed by the server".into()),
         Ok(Poll::Ready(Err(e))) => Some(e.to_string()),
         Err(_) => Some("serving it failed".into()),
-    }
-}
-
-impl Address {
-    fn new(url: &Url) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        headers.insert("te", HeaderValue::from_static("trailers"));
-        headers.insert("hasleader", HeaderValue::from_static("true"));
-        Self {
-            scheme: if url.tls { Scheme::HTTPS } else { Scheme::HTTP },
-            authority: format!("{}:{}", url.host, url.port).parse().ok(),
-            headers,
-        }
-    }
-
-    fn uri(&self, path: Option<PathAndQuery>) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = self.authority.clone();
-        parts.path_and_query = path;
-        Uri::from_parts(parts).unwrap_or_default()
-    }
-
-    fn request(&self, method: &'static str) -> Request<()> {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = self.uri(Some(PathAndQuery::from_static(method)));
-        *request.headers_mut() = self.headers.clone();
-        request
     }
 }

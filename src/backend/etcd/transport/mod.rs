@@ -2,6 +2,7 @@
 //! straight over them, driven by the threads that make them; everything else by
 //! way of etcd-client.
 
+mod address;
 mod call;
 mod channel;
 mod connection;

@@ -1,0 +1,43 @@
+//! The head of a request.
+
+use crate::endpoint::Url;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+
+/// What is the same in all requests to one endpoint.
+pub struct Address {
+    scheme: Scheme,
+    authority: Option<Authority>,
+    headers: HeaderMap,
+}
+
+impl Address {
+    pub fn new(url: &Url) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("te", HeaderValue::from_static("trailers"));
+        headers.insert("hasleader", HeaderValue::from_static("true"));
+        Self {
+            scheme: if url.tls { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: format!("{}:{}", url.host, url.port).parse().ok(),
+            headers,
+        }
+    }
+
+    pub fn uri(&self, path: Option<PathAndQuery>) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = self.authority.clone();
+        parts.path_and_query = path;
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    pub fn request(&self, method: &'static str) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.uri(Some(PathAndQuery::from_static(method)));
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
