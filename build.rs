@@ -8,8 +8,27 @@ use std::{env, fs, path::PathBuf};
 const ABI: u32 = 0;
 
 /// The files of `src/ffi/` that make the header, in its order.
-const SECTIONS: &[&str] =
-    &["status", "types", "common", "store", "kv", "temp_key", "lock", "watch", "result", "state"];
+const SECTIONS: &[&str] = &[
+    "status",
+    "types",
+    "opts",
+    "common",
+    "store",
+    "kv",
+    "temp_key",
+    "lock",
+    "watch",
+    "request",
+    "result",
+    "txn",
+    "event_watch",
+    "lease",
+    "named_lock",
+    "state",
+];
+
+/// Option structs that have a macro.
+const OPTS: &[&str] = &["put", "range", "remove", "txn", "watch", "lock"];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
@@ -53,6 +72,13 @@ fn header(root: &std::path::Path) -> String {
 fn macros() -> String {
     let number = |part: &str| env::var(format!("CARGO_PKG_VERSION_{part}")).expect("set by cargo");
     let (major, minor, patch) = (number("MAJOR"), number("MINOR"), number("PATCH"));
+    let opts: String = OPTS.iter().map(|name| opts_macro(name)).collect();
+    let opts = format!(
+        "#ifndef __cplusplus\n\
+         /** A pointer to options, as in HMKV_RANGE_OPTS(.prefix = 1); those not named have\n\
+         \x20*  their defaults. It lives until the end of the block. C only. */\n\
+         {opts}#endif\n\n"
+    );
     format!(
         "\n/** Version of this header; `hmkv_version()` tells that of the loaded library. */\n\
          #define HMKV_VERSION \"{major}.{minor}.{patch}\"\n\
@@ -63,12 +89,23 @@ fn macros() -> String {
          #define HMKV_ABI {ABI}\n\n\
          /** Default name of the distributed lock; option `lock` gives another. */\n\
          #define HMKV_DIST_LOCK_KEY \"hbtd_dist_lock\"\n\n\
+         /** As a length: the bytes end with a NUL, which does not count. */\n\
+         #define HMKV_NTS ((size_t)-1)\n\n\
+         {opts}\
          /** The compiler warns where the result of such a function is ignored. */\n\
          #if defined(__GNUC__) || defined(__clang__)\n\
          #define HMKV_MUST_USE __attribute__((warn_unused_result))\n\
          #else\n\
          #define HMKV_MUST_USE\n\
          #endif\n"
+    )
+}
+
+fn opts_macro(name: &str) -> String {
+    let upper = name.to_uppercase();
+    format!(
+        "#define HMKV_{upper}_OPTS(...) \\\n  \
+         (&(hmkv_{name}_opts){{ .size = sizeof(hmkv_{name}_opts), __VA_ARGS__ }})\n"
     )
 }
 

@@ -12,11 +12,17 @@
 static hmkv *kv;
 static hmkv_watcher *watcher;
 static struct events events;
+static hmkv_watcher *pulled;
+static hmkv_lease *lease;
+static hmkv_lock *lock;
 
 static void begin(void) {
   kv = open_store(text("temp_ttl=2s timeout=20s lock=%s", unique("lock")));
   events = (struct events)EVENTS_OF(unique("watched"));
   CHECK_OK(hmkv_watch_cb(kv, events.key, 3, events_record, &events, &watcher));
+  CHECK_OK(hmkv_watch_open(kv, events.key, HMKV_NTS, NULL, NULL, NULL, &pulled));
+  CHECK_OK(hmkv_lease_grant(kv, 60000, NULL, NULL, &lease));
+  CHECK_OK(hmkv_lock_acquire(kv, unique("named"), NULL, NULL, NULL, &lock));
 }
 
 static void end(void) {
@@ -28,7 +34,10 @@ static void use_inherited_handles(void *unused) {
   (void)unused;
   int64_t begin = now_ms();
   every_call_answers(kv, HMKV_EFORKED); /* its close too */
-  CHECK_STATUS(HMKV_EFORKED, hmkv_watch_cb_cancel(watcher));
+  every_watcher_call_answers(watcher, HMKV_EFORKED);
+  every_watcher_call_answers(pulled, HMKV_EFORKED);
+  every_lease_call_answers(lease, HMKV_EFORKED);
+  every_lock_call_answers(kv, lock, HMKV_EFORKED);
   CHECK(*hmkv_errmsg());
   CHECK(now_ms() - begin < 10000); /* at once: no wait, no timeout */
   every_call_answers(NULL, HMKV_EHANDLE);
@@ -41,6 +50,8 @@ static void inherited_handles_answer_forked_at_once(void) {
   in_fork(use_inherited_handles, NULL);
   /* The parent's handles are untouched. */
   CHECK_INT(HMKV_LOCK_GRANTED, hmkv_dist_lock_result(kv));
+  CHECK(hmkv_lease_left_ms(lease) > 0);
+  CHECK(hmkv_lock_left_ms(lock) > 0);
   HOLDS_FOR(3000, has_key(kv, temp));
   CHECK_OK(hmkv_store(kv, events.key, "after"));
   events_wait(&events, 1);

@@ -1,4 +1,5 @@
 /* The accessors of a result. */
+#include "requests.h"
 #include "test.h"
 
 static hmkv *kv;
@@ -13,6 +14,7 @@ static void accessors_accept_null(void) {
   CHECK(hmkv_result_kv(NULL, 0) == NULL);
   CHECK_INT(0, hmkv_result_revision(NULL));
   CHECK_INT(0, hmkv_result_total(NULL));
+  CHECK(hmkv_result_sub(NULL, 0) == NULL);
   hmkv_result_free(NULL);
 }
 
@@ -119,6 +121,95 @@ static void the_revision_grows_with_each_change(void) {
   }
 }
 
+static void a_failure_has_a_text_that_lives_as_long_as_the_result(void) {
+  hmkv_result *result = hmkv_await(hmkv_range(kv, "", 0, NULL));
+  CHECK_STATUS(HMKV_EINVAL, hmkv_result_status(result));
+  const char *error = hmkv_result_error(result);
+  CHECK(error && *error && !strchr(error, '\n'));
+  const char *kept = text("%s", error);
+  FINISH(HMKV_EHANDLE, hmkv_ping(NULL)); /* another failure */
+  CHECK_STR(kept, hmkv_result_error(result));
+  CHECK_INT(0, hmkv_result_count(result));
+  CHECK(hmkv_result_kv(result, 0) == NULL);
+  CHECK_INT(0, hmkv_result_revision(result)); /* the server was not asked */
+  CHECK_INT(0, hmkv_result_total(result));
+  CHECK(hmkv_result_sub(result, 0) == NULL);
+  hmkv_result_free(result);
+}
+
+static void a_positive_status_has_no_error_text(void) {
+  const char *key = unique("key");
+  hmkv_result *result = hmkv_await(hmkv_range(kv, key, HMKV_NTS, NULL));
+  CHECK_STATUS(HMKV_NOT_FOUND, hmkv_result_status(result));
+  CHECK(hmkv_result_error(result) == NULL);
+  hmkv_result_free(result);
+  result = hmkv_await(hmkv_put(kv, key, HMKV_NTS, "v", 1, HMKV_PUT_OPTS(.if_mod_revision = 1)));
+  CHECK_STATUS(HMKV_COMPARE_FAILED, hmkv_result_status(result));
+  CHECK(hmkv_result_error(result) == NULL);
+  hmkv_result_free(result);
+}
+
+static void every_request_shows_the_stores_revision(void) {
+  const char *key = unique("key");
+  int64_t last = put_text(kv, key, "value");
+  hmkv_txn *txn = hmkv_txn_new(kv);
+  hmkv_txn_put(txn, HMKV_THEN, key, HMKV_NTS, "value", 5, NULL);
+  hmkv_op *const ops[] = {
+      hmkv_ping(kv), hmkv_range(kv, key, HMKV_NTS, NULL),
+      hmkv_range(kv, unique("absent"), HMKV_NTS, NULL), hmkv_txn_commit(txn, NULL),
+      hmkv_put(kv, key, HMKV_NTS, "v", 1, NULL), hmkv_remove(kv, key, HMKV_NTS, NULL),
+  };
+  for (int i = 0; i < 6; i++) {
+    hmkv_result *result = hmkv_await(ops[i]);
+    CHECK(hmkv_result_status(result) >= 0);
+    CHECK(hmkv_result_revision(result) >= last);
+    hmkv_result_free(result);
+  }
+}
+
+static void total_is_0_for_requests_without_a_range(void) {
+  const char *key = unique("key");
+  hmkv_txn *txn = hmkv_txn_new(kv);
+  hmkv_txn_range(txn, HMKV_THEN, key, HMKV_NTS, HMKV_RANGE_OPTS(.prefix = 1));
+  hmkv_op *const ops[] = {hmkv_put(kv, key, HMKV_NTS, "v", 1, HMKV_PUT_OPTS(.prev = 1)),
+                          hmkv_ping(kv), hmkv_txn_commit(txn, NULL)};
+  for (int i = 0; i < 3; i++) {
+    hmkv_result *result = AWAIT(HMKV_OK, ops[i]);
+    CHECK_INT(0, hmkv_result_total(result));
+    CHECK_INT(0, hmkv_result_count(result));
+    CHECK((hmkv_result_sub(result, 0) != NULL) == (i == 2)); /* of transactions alone */
+    CHECK(hmkv_result_sub(result, 1) == NULL);
+    CHECK(hmkv_result_sub(result, SIZE_MAX) == NULL);
+    hmkv_result_free(result);
+  }
+  hmkv_result *result = list_keys(kv, key);
+  CHECK(hmkv_result_sub(result, 0) == NULL);
+  hmkv_result_free(result);
+}
+
+static void a_sub_result_lives_as_long_as_the_transactions(void) {
+  const char *key = unique("key");
+  hmkv *other = open_store(NULL);
+  hmkv_txn *txn = hmkv_txn_new(other);
+  hmkv_txn_put(txn, HMKV_THEN, key, HMKV_NTS, "a\0b", 3, NULL);
+  hmkv_txn_range(txn, HMKV_THEN, key, HMKV_NTS, NULL);
+  hmkv_txn_range(txn, HMKV_THEN, unique("absent"), HMKV_NTS, NULL);
+  hmkv_result *result = AWAIT(HMKV_OK, hmkv_txn_commit(txn, NULL));
+  CHECK_OK(hmkv_delete(other, key));
+  close_store(other);
+  const hmkv_result *put = hmkv_result_sub(result, 0), *range = hmkv_result_sub(result, 1);
+  CHECK_OK(hmkv_result_status(put));
+  CHECK_INT(0, hmkv_result_count(put));
+  CHECK_OK(hmkv_result_status(range));
+  CHECK_INT(1, hmkv_result_total(range));
+  CHECK_ENTRY(hmkv_result_kv(range, 0), key, strlen(key), "a\0b", 3);
+  CHECK(hmkv_result_error(range) == NULL);
+  CHECK_STATUS(HMKV_NOT_FOUND, hmkv_result_status(hmkv_result_sub(result, 2)));
+  CHECK(hmkv_result_sub(result, 3) == NULL);
+  CHECK(hmkv_result_sub(range, 0) == NULL);
+  hmkv_result_free(result);
+}
+
 static const struct test tests[] = {
     BOTH(accessors_accept_null),
     BOTH(a_success_has_no_error_text),
@@ -129,5 +220,10 @@ static const struct test tests[] = {
     BOTH(total_is_the_number_of_keys_in_the_range),
     BOTH(a_result_outlives_its_store),
     BOTH(the_revision_grows_with_each_change),
+    BOTH(a_failure_has_a_text_that_lives_as_long_as_the_result),
+    BOTH(a_positive_status_has_no_error_text),
+    BOTH(every_request_shows_the_stores_revision),
+    BOTH(total_is_0_for_requests_without_a_range),
+    BOTH(a_sub_result_lives_as_long_as_the_transactions),
 };
 TEST_MAIN(.begin = begin, .end = end)

@@ -54,7 +54,30 @@ static const struct constant others[] = {
     CONSTANT(HMKV_LOG_WARN, 2),
     CONSTANT(HMKV_LOG_INFO, 3),
     CONSTANT(HMKV_LOG_DEBUG, 4),
+    CONSTANT(HMKV_EVENT_PUT, 1),
+    CONSTANT(HMKV_EVENT_DELETE, 2),
+    CONSTANT(HMKV_EVENT_SYNCED, 3),
+    CONSTANT(HMKV_EVENT_RESYNC, 4),
+    CONSTANT(HMKV_EVENT_STATE, 5),
+    CONSTANT(HMKV_EVENT_END, 6),
+    CONSTANT(HMKV_NUMBER_MOD, 1),
+    CONSTANT(HMKV_NUMBER_CREATE, 2),
+    CONSTANT(HMKV_NUMBER_VERSION, 3),
+    CONSTANT(HMKV_NUMBER_LEASE, 4),
+    CONSTANT(HMKV_THEN, 1),
+    CONSTANT(HMKV_ELSE, 2),
+    CONSTANT(HMKV_SORT_KEY, 0),
+    CONSTANT(HMKV_SORT_CREATE, 1),
+    CONSTANT(HMKV_SORT_MOD, 2),
+    CONSTANT(HMKV_SORT_VERSION, 3),
+    CONSTANT(HMKV_SORT_VALUE, 4),
+    CONSTANT(HMKV_OVERFLOW_RESUME, 0),
+    CONSTANT(HMKV_OVERFLOW_COALESCE, 1),
+    CONSTANT(HMKV_OVERFLOW_RESYNC, 2),
+    CONSTANT(HMKV_OVERFLOW_END, 3),
     CONSTANT(HMKV_FOREVER, -1),
+    CONSTANT(HMKV_TRY, -2),
+    CONSTANT(HMKV_ABSENT, -1),
     CONSTANT(HMKV_ABI, 0),
 };
 
@@ -66,13 +89,19 @@ static void constants_have_their_values(void) {
   for (size_t i = 0; i < COUNT(others); i++)
     if (others[i].is != others[i].must_be) FAIL("%s", others[i].name);
   CHECK_STR("hbtd_dist_lock", HMKV_DIST_LOCK_KEY);
+  CHECK(HMKV_NTS == SIZE_MAX);
+  CHECK_INT(sizeof(size_t), sizeof HMKV_NTS);
 }
 
 /* Each `HMKV_NAME = value` line and each macro of the header stands above. */
 static void no_constant_of_the_header_is_missing_here(void) {
   static const char *const macros[] = {"HMKV_H", "HMKV_VERSION", "HMKV_VERSION_MAJOR",
                                        "HMKV_VERSION_MINOR", "HMKV_VERSION_PATCH",
-                                       "HMKV_DIST_LOCK_KEY", "HMKV_MUST_USE"};
+                                       "HMKV_DIST_LOCK_KEY", "HMKV_MUST_USE",
+                                       "HMKV_NTS",
+                                       /* these are in test_opts.c */
+                                       "HMKV_PUT_OPTS", "HMKV_RANGE_OPTS", "HMKV_REMOVE_OPTS",
+                                       "HMKV_TXN_OPTS", "HMKV_WATCH_OPTS", "HMKV_LOCK_OPTS"};
   FILE *header = fopen(TEST_HEADER, "r");
   CHECK(header);
   char line[512], name[128];
@@ -94,10 +123,13 @@ static void no_constant_of_the_header_is_missing_here(void) {
   CHECK(seen >= (int)(COUNT(statuses) + COUNT(others) + COUNT(macros)));
 }
 
-static void status_and_keychange_are_32_bits_wide(void) {
+static void statuses_and_numbers_of_enumerations_are_32_bits_wide(void) {
   CHECK_INT(4, sizeof(hmkv_status));
   CHECK_INT(4, sizeof(hmkv_keychange));
   CHECK_INT(4, sizeof(hmkv_state));
+  CHECK_INT(4, sizeof ((hmkv_event *)0)->type);
+  CHECK_INT(4, sizeof ((hmkv_range_opts *)0)->sort);
+  CHECK_INT(4, sizeof ((hmkv_watch_opts *)0)->on_overflow);
   CHECK((hmkv_status)-1 < 0 && (hmkv_keychange)-1 < 0);
 }
 
@@ -148,7 +180,7 @@ static void free_accepts_null_and_what_calls_hand_out(void) {
 static const struct test tests[] = {
     BOTH(constants_have_their_values),
     BOTH(no_constant_of_the_header_is_missing_here),
-    BOTH(status_and_keychange_are_32_bits_wide),
+    BOTH(statuses_and_numbers_of_enumerations_are_32_bits_wide),
     BOTH(status_name_is_the_name_of_the_constant),
     BOTH(strerror_is_a_sentence_without_a_full_stop),
     BOTH(version_is_that_of_the_header),

@@ -4,8 +4,12 @@
  * One key/value interface over two backends: an etcd v3 cluster (3.4 and
  * later) and `mem:`, a store inside this process that keeps the same contract.
  *
- * THIS HEADER IS THE MANUAL. It is generated from the library's sources. What
- * holds everywhere stands once, here:
+ * THIS HEADER IS THE MANUAL. It is generated from the library's sources. There
+ * are two tiers on one core. The first, for text, are the sections Keys and
+ * values, Temporary keys, The distributed lock and Watches: calls that wait for
+ * their answer. The second, for everything, are Requests, Results, Transactions,
+ * Event watches, Leases, Locks and elections. They mix freely. What holds
+ * everywhere stands once, here:
  *
  * Status     Every call that can fail returns an hmkv_status. The sign is the
  *            interface: 0 is done; positive is done, and the answer is "no"
@@ -14,16 +18,19 @@
  *            A failed write was not applied and never will be, with one
  *            exception: HMKV_EINDETERMINATE, which may have been applied, or
  *            may be later. Repair that one by a conditional write
- *            (hmkv_tas, hmkv_transaction), never by reading back alone.
- *            hmkv_errmsg() tells the details of this thread's last failure.
+ *            (hmkv_tas, hmkv_transaction, `if_mod_revision`), never by reading
+ *            back alone.
+ *            hmkv_errmsg() tells the details of this thread's last failure;
+ *            results and events carry theirs.
  *            Expect values that you do not know: enumerations grow.
- * Handles    hmkv and hmkv_watcher are opaque values, looked up and never
- *            dereferenced by the library. A NULL, closed, stale, forged or
+ * Handles    hmkv, hmkv_watcher, hmkv_lease and hmkv_lock are opaque values,
+ *            looked up and never dereferenced by the library. A NULL, closed, stale, forged or
  *            foreign one is answered with HMKV_EHANDLE, harmlessly; one
- *            inherited through fork() with HMKV_EFORKED.
+ *            inherited through fork() with HMKV_EFORKED. hmkv_op, hmkv_txn and
+ *            hmkv_result are plain memory with one owner.
  * Arguments  A NULL where none is allowed is HMKV_EINVAL. Inputs are copied
- *            before the call returns. Strings are NUL-terminated bytes; no
- *            encoding is imposed. Keys compare bytewise, shorter first; an
+ *            before the call returns. Strings are NUL-terminated bytes, data is
+ *            a pointer and a length; no encoding is imposed. Keys compare bytewise, shorter first; an
  *            empty key is HMKV_EINVAL; an empty value is legal and is not the
  *            same as an absent key.
  * Outputs    What arrives through a pointer-to-pointer belongs to the caller:
@@ -32,13 +39,15 @@
  *            object it was asked of. On any status but success outputs are
  *            NULL or 0. Whatever is handed out has a length and a NUL after it.
  * Times      In milliseconds, unless the name says otherwise. 0 tries once,
- *            HMKV_FOREVER waits without bound, less is HMKV_EINVAL. Closing
- *            the store ends every wait with HMKV_ECLOSED.
+ *            HMKV_FOREVER waits without bound, less is HMKV_EINVAL; in option
+ *            structs 0 is the default. Closing the store ends every wait with
+ *            HMKV_ECLOSED.
  * Blocking   "Up to the timeout" means the store's option `timeout` (5 s). On
  *            `mem:` such calls do not wait.
  * Threads    Every call may be made from any thread at any time, and from
  *            callbacks (only closing the callback's own store is refused). No
- *            call is async-signal-safe. Results belong to one thread at a time.
+ *            call is async-signal-safe. Ops, transactions and results belong to
+ *            one thread at a time.
  *            A request does its I/O on the calling thread, or on the library's
  *            where that one's stack is short: 64 KiB are enough for any call.
  * Callbacks  Run on library threads whose signals are all blocked; those of
@@ -80,6 +89,26 @@
 /** Default name of the distributed lock; option `lock` gives another. */
 #define HMKV_DIST_LOCK_KEY "hbtd_dist_lock"
 
+/** As a length: the bytes end with a NUL, which does not count. */
+#define HMKV_NTS ((size_t)-1)
+
+#ifndef __cplusplus
+/** A pointer to options, as in HMKV_RANGE_OPTS(.prefix = 1); those not named have
+ *  their defaults. It lives until the end of the block. C only. */
+#define HMKV_PUT_OPTS(...) \
+  (&(hmkv_put_opts){ .size = sizeof(hmkv_put_opts), __VA_ARGS__ })
+#define HMKV_RANGE_OPTS(...) \
+  (&(hmkv_range_opts){ .size = sizeof(hmkv_range_opts), __VA_ARGS__ })
+#define HMKV_REMOVE_OPTS(...) \
+  (&(hmkv_remove_opts){ .size = sizeof(hmkv_remove_opts), __VA_ARGS__ })
+#define HMKV_TXN_OPTS(...) \
+  (&(hmkv_txn_opts){ .size = sizeof(hmkv_txn_opts), __VA_ARGS__ })
+#define HMKV_WATCH_OPTS(...) \
+  (&(hmkv_watch_opts){ .size = sizeof(hmkv_watch_opts), __VA_ARGS__ })
+#define HMKV_LOCK_OPTS(...) \
+  (&(hmkv_lock_opts){ .size = sizeof(hmkv_lock_opts), __VA_ARGS__ })
+#endif
+
 /** The compiler warns where the result of such a function is ignored. */
 #if defined(__GNUC__) || defined(__clang__)
 #define HMKV_MUST_USE __attribute__((warn_unused_result))
@@ -89,6 +118,12 @@
 
 /** Waits without bound. */
 #define HMKV_FOREVER -1
+
+/** As `wait_ms` of a lock: tries once. */
+#define HMKV_TRY -2
+
+/** As `if_mod_revision`: the key must not exist. */
+#define HMKV_ABSENT -1
 
 /* ============================================================================
  * Statuses and types
@@ -208,18 +243,122 @@ typedef enum {
   HMKV_LOG_DEBUG = 4,
 } hmkv_log_level;
 
+/** What an event tells. */
+typedef enum {
+  /** `kv` was stored. In a snapshot: it is there. */
+  HMKV_EVENT_PUT = 1,
+  /** The key `kv->key` was deleted, or its lease ended. */
+  HMKV_EVENT_DELETE = 2,
+  /**
+   * The snapshot is complete: what was delivered is the state at `revision`, and
+   * every change after it follows.
+   */
+  HMKV_EVENT_SYNCED = 3,
+  /**
+   * The changes up to `revision` could not be had one by one, because they were
+   * compacted, the consumer was too slow for its policy, or the store is another one;
+   * the difference was delivered as PUT and DELETE. `detail` has the reason.
+   */
+  HMKV_EVENT_RESYNC = 4,
+  /**
+   * The watch was cut off from the server (`status` negative, `detail` the
+   * reason), or is on it again (`status` HMKV_OK). Nothing is lost by it.
+   */
+  HMKV_EVENT_STATE = 5,
+  /** The watch had to end, for the reason in `status` and `detail`; the last event. */
+  HMKV_EVENT_END = 6,
+} hmkv_event_code;
+
+/** Which number of a key a transaction compares. */
+typedef enum {
+  /** Revision of the last change; 0 for a key that does not exist. */
+  HMKV_NUMBER_MOD = 1,
+  /** Revision of the creation; 0 for a key that does not exist. */
+  HMKV_NUMBER_CREATE = 2,
+  /** How often the key was stored since its creation; 0 where it does not exist. */
+  HMKV_NUMBER_VERSION = 3,
+  /** Id of the key's lease; 0 for none and for a key that does not exist. */
+  HMKV_NUMBER_LEASE = 4,
+} hmkv_number_code;
+
+/** The branches of a transaction. */
+typedef enum {
+  /** Done when all compares are true; also when there is none. */
+  HMKV_THEN = 1,
+  /** Done when a compare is false. */
+  HMKV_ELSE = 2,
+} hmkv_branch_code;
+
+/** What a range is sorted by. */
+typedef enum {
+  HMKV_SORT_KEY = 0,
+  HMKV_SORT_CREATE = 1,
+  HMKV_SORT_MOD = 2,
+  HMKV_SORT_VERSION = 3,
+  HMKV_SORT_VALUE = 4,
+} hmkv_sort_code;
+
+/**
+ * What becomes of events that a slow consumer has not taken when `queue_max` of
+ * them, or 16 MiB, are waiting.
+ */
+typedef enum {
+  /**
+   * Nothing is lost: the rest stays on the server and is fetched by revision when
+   * the queue is empty. Only what is compacted by then costs a RESYNC.
+   */
+  HMKV_OVERFLOW_RESUME = 0,
+  /**
+   * Of each key the last change is kept. Where that does not make room, the rest
+   * stays on the server as above.
+   */
+  HMKV_OVERFLOW_COALESCE = 1,
+  /**
+   * What waits is dropped, the keys are listed when the consumer is ready, and
+   * the difference to what it has seen is delivered, ended by RESYNC.
+   */
+  HMKV_OVERFLOW_RESYNC = 2,
+  /** The watch ends with HMKV_ETOOLARGE after what waits was delivered. */
+  HMKV_OVERFLOW_END = 3,
+} hmkv_overflow_code;
+
 /** An open store. Made by hmkv_open(), retired by hmkv_close(). */
 typedef struct hmkv hmkv;
 
 /**
- * The answer of a request: an owned list of keys and values, used by one thread
- * at a time, given back with hmkv_result_free().
+ * A lease that is kept alive. Made by hmkv_lease_grant(), retired by
+ * hmkv_lease_close() and by closing its store.
+ */
+typedef struct hmkv_lease hmkv_lease;
+
+/**
+ * A lock that is held or waited for. Made by hmkv_lock_acquire(), retired by
+ * hmkv_lock_release() and by closing its store.
+ */
+typedef struct hmkv_lock hmkv_lock;
+
+/**
+ * A request that was submitted: owned memory, used by one thread at a time, which
+ * exactly one of hmkv_await(), hmkv_then() and hmkv_cancel() takes.
+ */
+typedef struct hmkv_op hmkv_op;
+
+/**
+ * The answer of a request: owned memory, used by one thread at a time, given back
+ * with hmkv_result_free().
  */
 typedef struct hmkv_result hmkv_result;
 
 /**
- * A watch with a callback. Made by hmkv_watch_cb(), retired by
- * hmkv_watch_cb_cancel() and by closing its store.
+ * A transaction that is being put together: owned memory, used by one thread at a
+ * time, which hmkv_txn_commit() or hmkv_txn_free() takes.
+ */
+typedef struct hmkv_txn hmkv_txn;
+
+/**
+ * A watch. Made by hmkv_watch_cb(), hmkv_watch_open() and hmkv_lock_observe(),
+ * retired by hmkv_watch_close() or hmkv_watch_cb_cancel(), which do the same, and
+ * by closing its store.
  */
 typedef struct hmkv_watcher hmkv_watcher;
 
@@ -269,6 +408,106 @@ typedef bool (*hmkv_watch_fn)(const char *key,
                               void *userdata);
 
 /**
+ * Called with the result of a request.
+ *
+ * @param result   The result; the callback owns it: hmkv_result_free().
+ * @param userdata The pointer given to hmkv_then().
+ *
+ * Threads: runs on a library thread. It may make any call but closing the store
+ * of the request.
+ */
+typedef void (*hmkv_done_fn)(hmkv_result *result, void *userdata);
+
+/** Options of hmkv_put() and hmkv_txn_put(). */
+typedef struct {
+  /** sizeof(hmkv_put_opts), which HMKV_PUT_OPTS() fills in. */
+  size_t size;
+  /** Time for the request; 0: the store's. In a transaction it must be 0. */
+  int64_t timeout_ms;
+  /** Id of the lease that the key is to hang on; 0: none. */
+  int64_t lease;
+  /**
+   * Store only if the key's last change has this revision; HMKV_ABSENT: only if
+   * the key does not exist; 0: always. In a transaction it must be 0.
+   */
+  int64_t if_mod_revision;
+  /** 1: the result has the key as it was before. */
+  uint8_t prev;
+} hmkv_put_opts;
+
+/**
+ * Options of hmkv_range() and hmkv_txn_range(). At most one of `prefix`, `end` and
+ * `from` may be given; without one the range is the one key.
+ */
+typedef struct {
+  /** sizeof(hmkv_range_opts), which HMKV_RANGE_OPTS() fills in. */
+  size_t size;
+  /**
+   * Time for the request, for each page of a large one; 0: the store's. In a
+   * transaction it must be 0.
+   */
+  int64_t timeout_ms;
+  /** The range ends before this key; not empty, copied. NULL: no such end. */
+  const void *end;
+  /** Length of `end` in bytes, or HMKV_NTS. */
+  size_t end_len;
+  /** At most so many keys, the first in the order asked for; 0: all. */
+  int64_t limit;
+  /** Read the state at this revision; 0: the newest. */
+  int64_t revision;
+  /** Leave out keys last changed before, or after, this revision; 0: none. */
+  int64_t min_mod_revision;
+  int64_t max_mod_revision;
+  /** Leave out keys created before, or after, this revision; 0: none. */
+  int64_t min_create_revision;
+  int64_t max_create_revision;
+  /**
+   * One of `hmkv_sort_code`; keys that are equal by it stand in the order of
+   * their names.
+   */
+  int32_t sort;
+  /** 1: the largest first. */
+  uint8_t descending;
+  /** 1: all keys that begin with the key; the empty key: all keys. */
+  uint8_t prefix;
+  /** 1: all keys from the key on; the empty key: all keys. */
+  uint8_t from;
+  /** 1: without the values. */
+  uint8_t keys_only;
+  /** 1: only hmkv_result_total(). */
+  uint8_t count_only;
+  /**
+   * 1: from the endpoint's own state, without asking the others: faster, works
+   * without a quorum, and may be behind.
+   */
+  uint8_t serializable;
+} hmkv_range_opts;
+
+/**
+ * Options of hmkv_remove() and hmkv_txn_remove(). At most one of `prefix` and `end`
+ * may be given; without one it is the one key.
+ */
+typedef struct {
+  /** sizeof(hmkv_remove_opts), which HMKV_REMOVE_OPTS() fills in. */
+  size_t size;
+  /** Time for the request; 0: the store's. In a transaction it must be 0. */
+  int64_t timeout_ms;
+  /** The range ends before this key; not empty, copied. NULL: no such end. */
+  const void *end;
+  /** Length of `end` in bytes, or HMKV_NTS. */
+  size_t end_len;
+  /**
+   * Remove only if the key's last change has this revision; 0: always. Of one
+   * key only; in a transaction it must be 0.
+   */
+  int64_t if_mod_revision;
+  /** 1: all keys that begin with the key; the empty key: all keys. */
+  uint8_t prefix;
+  /** 1: the result has the keys that were removed. */
+  uint8_t prev;
+} hmkv_remove_opts;
+
+/**
  * One key with its value, borrowed from the object that it was asked of. Reached
  * by pointer only: the struct may grow at its end.
  */
@@ -290,6 +529,172 @@ typedef struct {
   /** Id of the lease that the key is attached to; 0 for none. */
   int64_t lease;
 } hmkv_kv;
+
+/** Options of hmkv_txn_commit(). */
+typedef struct {
+  /** sizeof(hmkv_txn_opts), which HMKV_TXN_OPTS() fills in. */
+  size_t size;
+  /** Time for the transaction; 0: the store's. */
+  int64_t timeout_ms;
+} hmkv_txn_opts;
+
+/**
+ * Gives back the userdata of a watch.
+ *
+ * @param userdata The pointer given with the callback of the watch.
+ *
+ * Threads: any thread of the library, or one that closes the watch or its store.
+ */
+typedef void (*hmkv_free_fn)(void *userdata);
+
+/**
+ * Options of hmkv_watch_open(). At most one of `prefix` and `end` may be given;
+ * without one the watch is of the one key.
+ */
+typedef struct {
+  /** sizeof(hmkv_watch_opts), which HMKV_WATCH_OPTS() fills in. */
+  size_t size;
+  /** The range ends before this key; above the key, copied. NULL: no such end. */
+  const void *end;
+  /** Length of `end` in bytes, or HMKV_NTS. */
+  size_t end_len;
+  /**
+   * Deliver every change from this revision on; 0: every change after the call.
+   * Excludes `snapshot`.
+   */
+  int64_t start_revision;
+  /**
+   * How many events may wait for the consumer, beside those of a snapshot or resync,
+   * and those of one answer of the server; 0: 4,096.
+   */
+  size_t queue_max;
+  /**
+   * Called once with the userdata when the library is done with it, also when the
+   * call fails. NULL: nothing is called.
+   */
+  hmkv_free_fn userdata_free;
+  /** One of `hmkv_overflow_code`. */
+  int32_t on_overflow;
+  /** 1: all keys that begin with the key; the empty key: all keys. */
+  uint8_t prefix;
+  /**
+   * 1: first what is there, as PUT events sorted by key and a SYNCED; then every
+   * change after it.
+   */
+  uint8_t snapshot;
+  /** 1: events have the key as it was before. */
+  uint8_t prev_kv;
+  /** 1: no PUT events of changes; a snapshot is delivered all the same. */
+  uint8_t no_put;
+  /** 1: no DELETE events. */
+  uint8_t no_delete;
+} hmkv_watch_opts;
+
+/** What a watch tells. Reached by pointer only: the struct may grow at its end. */
+typedef struct {
+  /** One of `hmkv_event_code`; skip what you do not know. */
+  int32_t type;
+  /**
+   * Of a change: no further one of its revision follows. Together, the changes
+   * of one revision are one atomic step. Those of a snapshot and of a resync have
+   * false; SYNCED or RESYNC ends them.
+   */
+  bool last_of_revision;
+  /**
+   * The key with its value. Of a deleted key only `key`, `key_len` and
+   * `mod_revision` are set, and the value is empty. NULL where the event is not
+   * about a key.
+   */
+  const hmkv_kv *kv;
+  /**
+   * With option `prev_kv`: the key before the change; NULL where it did not exist
+   * or that revision is compacted, and in a snapshot and a resync.
+   */
+  const hmkv_kv *prev;
+  /**
+   * The store's revision after the change, or that the snapshot shows; 0 for
+   * STATE and END.
+   */
+  int64_t revision;
+  /** Of STATE and END; else HMKV_OK. */
+  hmkv_status status;
+  /** One line of text, of RESYNC, STATE and END; else NULL. */
+  const char *detail;
+} hmkv_event;
+
+/**
+ * Called for each event of a watch.
+ *
+ * @param event    The event with all that it points to; borrowed until the
+ *                 callback returns.
+ * @param userdata The pointer given with the callback.
+ *
+ * Threads: runs on a library thread, for one watch one call at a time. It may
+ * make any call but closing its own store, and may close its own watch.
+ */
+typedef void (*hmkv_event_fn)(const hmkv_event *event, void *userdata);
+
+/**
+ * Called once when a lease or lock is lost; not when it is closed or released, and of
+ * a lock not before `acquired` returned.
+ *
+ * @param status   HMKV_ELOST.
+ * @param detail   The reason, one line. Borrowed until the callback returns.
+ * @param userdata The pointer given with the callback.
+ *
+ * Threads: runs on a library thread. It may make any call but closing its own
+ * store.
+ */
+typedef void (*hmkv_lost_fn)(hmkv_status status, const char *detail, void *userdata);
+
+/**
+ * Called once when an attempt to get a lock is over.
+ *
+ * @param status   HMKV_OK: the lock is held; else as hmkv_lock_acquire() answers
+ *                 where it waits, with the details in hmkv_errmsg(), and `lock` is
+ *                 retired.
+ * @param lock     The lock.
+ * @param userdata The pointer given to hmkv_lock_acquire().
+ *
+ * Threads: runs on a library thread. It may make any call but closing its own
+ * store.
+ */
+typedef void (*hmkv_acquired_fn)(hmkv_status status, hmkv_lock *lock, void *userdata);
+
+/** Options of hmkv_lock_acquire(). */
+typedef struct {
+  /** sizeof(hmkv_lock_opts), which HMKV_LOCK_OPTS() fills in. */
+  size_t size;
+  /**
+   * How long to wait while another holds the lock; 0 and HMKV_FOREVER: for ever;
+   * HMKV_TRY: not at all.
+   */
+  int64_t wait_ms;
+  /**
+   * The lease of the lock, rounded up to whole seconds, at least 2; 0: the
+   * option `lock_ttl`.
+   */
+  int64_t ttl_ms;
+  /**
+   * How long before the server can give the lock away it counts as lost here;
+   * less than half of `ttl_ms`; 0: an eighth of it, at most 500.
+   */
+  int64_t margin_ms;
+  /**
+   * The lock is given up after so long, as a loss; more than `margin_ms`; 0:
+   * never.
+   */
+  int64_t max_hold_ms;
+  /** Value of the lock's key, for those who observe it; copied. May be NULL. */
+  const void *value;
+  /** Length of `value` in bytes, or HMKV_NTS. */
+  size_t value_len;
+  /**
+   * hmkv_lock_acquire() returns without waiting, and this is called when the
+   * attempt is over, with the userdata of the call. NULL: it waits.
+   */
+  hmkv_acquired_fn acquired;
+} hmkv_lock_opts;
 
 /** What happened to a store; values stand in `hmkv_state_code`. */
 typedef int32_t hmkv_state;
@@ -426,10 +831,11 @@ HMKV_MUST_USE hmkv_status hmkv_open(const char *endpoint, const char *options, h
 
 /**
  * Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
- * release its lock and delete its temporary keys by revoking their leases.
+ * release its locks, and delete its temporary keys and those of its leases by
+ * revoking them.
  *
- * The handle is retired at once, its watchers by the end of the call. What could
- * not be revoked in time ends with its lease. When the last store of a process is closed, the
+ * The handle is retired at once; its watchers, leases and locks are by the end of the
+ * call. What could not be revoked in time ends with its lease. When the last store of a process is closed, the
  * library's threads have ended. What was stored in `mem:` stays.
  *
  * @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
@@ -452,17 +858,20 @@ hmkv_status hmkv_close(hmkv *kv);
  * @param kv   A store on `mem:`.
  * @param spec `expire`: every lease that this handle holds ends at once, as if
  *             its process had been cut off for longer than the TTL. Its
- *             temporary keys and its lock key are deleted, the state callback
- *             (hmkv_on_state()) tells of the loss, and temporary keys are
- *             created again.
- * @return HMKV_OK when the keys are deleted (the callbacks follow);
+ *             temporary keys, its lock keys and those of its leases are
+ *             deleted, the state callback (hmkv_on_state()) and each `lost` tell of
+ *             the loss, and temporary keys are created again. `compact`: all revisions before the newest one are
+ *             gone, as after `etcdctl compact`.
+ * @return HMKV_OK when it is done (callbacks follow);
  *         HMKV_EUNSUPPORTED: the store is not on `mem:`, or the fault (`cut`,
- *         `compact`, `delay`, `indeterminate`) is not built yet;
+ *         `delay`, `indeterminate`) is not built yet;
  *         HMKV_EINVAL: any other text.
  *
  * Blocks: never. Threads: any. Since: 0.1.
  */
-HMKV_MUST_USE hmkv_status hmkv_mem_fault(hmkv *kv, const char *spec);
+HMKV_MUST_USE
+hmkv_status hmkv_mem_fault(hmkv *kv,
+                           const char *spec);
 
 /* ============================================================================
  * Keys and values
@@ -777,11 +1186,162 @@ hmkv_status hmkv_watch_cb(hmkv *kv,
 hmkv_status hmkv_watch_cb_cancel(hmkv_watcher *watcher);
 
 /* ============================================================================
+ * Requests
+ * The full interface: keys and values of any bytes, every option of etcd, any
+ * number of requests in flight. A call that returns an hmkv_op submits a request
+ * and does not wait: it never returns NULL, and what is wrong with its arguments is
+ * told by the result as everything else. Exactly one of hmkv_await(), hmkv_then()
+ * and hmkv_cancel() finishes it:
+ *
+ *     hmkv_result *r = hmkv_await(hmkv_put(kv, "a", 1, "1", HMKV_NTS, NULL));
+ *     if (hmkv_result_status(r) < 0) ...
+ *     hmkv_result_free(r);
+ *
+ * Requests in flight cost no thread each, and are not ordered among each other:
+ * await one before the next where that matters. Keys and values are pointer and
+ * length; the length HMKV_NTS means NUL-terminated, a length of 0 permits NULL.
+ * Options are structs, passed by pointer; NULL means all defaults. The macros
+ * HMKV_PUT_OPTS(.lease = id) and alike make one in C; elsewhere fill it with zeroes
+ * and set `size`. An option struct may be shorter than this header's, as of an
+ * older one. A longer one must be zero behind what this library knows, or it is
+ * HMKV_EUNSUPPORTED; a flag that is not 0 or 1, an unknown number of an
+ * enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
+ */
+
+/**
+ * Wait for a request and take its result.
+ *
+ * @param op The request; taken. NULL gives a result with HMKV_EINVAL.
+ * @return   The result, for hmkv_result_free(); never NULL. Its status is that of
+ *           the request: see the function that submitted it. HMKV_EFORKED in a
+ *           forked child.
+ *
+ * Blocks: up to the request's timeout. Threads: the op's. Since: 0.1.
+ */
+hmkv_result *hmkv_await(hmkv_op *op);
+
+/**
+ * Have a function called with the result of a request.
+ *
+ * It is called exactly once, also when closing the store ended the request
+ * (HMKV_ECLOSED); only if hmkv_close() answers HMKV_TIMED_OUT it may not have been
+ * called by then, and will not be. Never inside this call.
+ *
+ * @param op       The request; taken. NULL: `fn` gets a result with HMKV_EINVAL.
+ * @param fn       Gets the result and owns it. NULL: the result is thrown away.
+ * @param userdata Passed to `fn`. May be NULL.
+ *
+ * Blocks: never. Threads: the op's. Since: 0.1.
+ */
+void hmkv_then(hmkv_op *op, hmkv_done_fn fn, void *userdata);
+
+/**
+ * Give up a request.
+ *
+ * @param op The request; taken. NULL is HMKV_EINVAL.
+ * @return   The status of the result if the request is finished, which is thrown
+ *           away;
+ *           HMKV_ECANCELED: it was not applied and never will be;
+ *           HMKV_EINDETERMINATE: a write was on its way and may be applied.
+ *
+ * Blocks: never. Threads: the op's. Since: 0.1.
+ */
+hmkv_status hmkv_cancel(hmkv_op *op);
+
+/**
+ * Store a value.
+ *
+ * etcd's Put, or with `if_mod_revision` a Txn with one compare.
+ *
+ * @param kv        The store.
+ * @param key       `key_len` bytes or HMKV_NTS, not empty. Copied.
+ * @param key_len   Its length.
+ * @param value     `value_len` bytes or HMKV_NTS. Copied.
+ * @param value_len Its length.
+ * @param opts      See hmkv_put_opts. May be NULL.
+ * @return The request. Its result has HMKV_OK: stored, at
+ *         hmkv_result_revision(), with the former key as hmkv_result_kv(0) if
+ *         `prev` asks for it and there was one;
+ *         HMKV_COMPARE_FAILED: `if_mod_revision` does not hold, nothing is written,
+ *         and hmkv_result_kv(0) is the key as it is, if it exists;
+ *         HMKV_ELOST: there is no such lease, nothing is written.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_op *hmkv_put(hmkv *kv,
+                  const void *key,
+                  size_t key_len,
+                  const void *value,
+                  size_t value_len,
+                  const hmkv_put_opts *opts);
+
+/**
+ * Read a key or a range of keys.
+ *
+ * etcd's Range. Linearizable unless `serializable`. All of a range is one
+ * consistent state, that of one revision; large ones are read in pages.
+ *
+ * @param kv      The store.
+ * @param key     `key_len` bytes or HMKV_NTS. Copied. Empty only with `prefix`,
+ *                `from` or `end`, where it stands for the first key there is.
+ * @param key_len Its length.
+ * @param opts    See hmkv_range_opts. May be NULL.
+ * @return The request. Its result has HMKV_OK, also for a range without keys: the
+ *         keys as hmkv_result_kv(), their number without limit and filters as
+ *         hmkv_result_total();
+ *         HMKV_NOT_FOUND: the one key asked for does not exist;
+ *         HMKV_ECOMPACTED: `revision` is gone;
+ *         HMKV_EINVAL, also for a `revision` that is yet to come;
+ *         HMKV_ENOMEM: no memory for the answer.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_op *hmkv_range(hmkv *kv,
+                    const void *key,
+                    size_t key_len,
+                    const hmkv_range_opts *opts);
+
+/**
+ * Remove a key or a range of keys.
+ *
+ * etcd's DeleteRange, or with `if_mod_revision` a Txn with one compare.
+ *
+ * @param kv      The store.
+ * @param key     `key_len` bytes or HMKV_NTS. Copied. Empty only with `prefix` or
+ *                `end`, where it stands for the first key there is.
+ * @param key_len Its length.
+ * @param opts    See hmkv_remove_opts. May be NULL.
+ * @return The request. Its result has HMKV_OK, also when there was nothing to
+ *         remove: the number of keys removed as hmkv_result_total(), and with
+ *         `prev` the keys as they were;
+ *         HMKV_COMPARE_FAILED: as of hmkv_put().
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_op *hmkv_remove(hmkv *kv,
+                     const void *key,
+                     size_t key_len,
+                     const hmkv_remove_opts *opts);
+
+/**
+ * Prove that the store can be reached, by a linearizable read.
+ *
+ * @param kv The store.
+ * @return The request. Its result has HMKV_OK and the store's revision.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_op *hmkv_ping(hmkv *kv);
+
+/* ============================================================================
  * Results
  */
 
 /**
- * Tell the status of the request.
+ * Tell the status of the request: see the function that submitted it.
  *
  * @param result A result, or NULL.
  * @return The status; HMKV_EINVAL for NULL.
@@ -834,23 +1394,489 @@ const hmkv_kv *hmkv_result_kv(const hmkv_result *result, size_t i);
 int64_t hmkv_result_revision(const hmkv_result *result);
 
 /**
- * Tell how many keys lie in the range that was asked for, limits aside.
+ * Tell how many keys lie in the range that was asked for, limit and filters aside;
+ * of a removal, how many keys were removed.
  *
  * @param result A result, or NULL.
- * @return The number of keys; 0 for NULL.
+ * @return The number of keys; 0 for other requests and for NULL.
  *
  * Blocks: never. Threads: the result's. Since: 0.1.
  */
 uint64_t hmkv_result_total(const hmkv_result *result);
 
 /**
+ * Look at the result of one operation of a transaction.
+ *
+ * Each has its own keys, total and status: HMKV_OK, or HMKV_NOT_FOUND of a range
+ * of one key that does not exist.
+ *
+ * @param result The result of hmkv_txn_commit(), or NULL.
+ * @param i      From 0 on, in the order in which the operations of the branch that
+ *               was taken were added.
+ * @return The result, which lives as long as the transaction's and is given back
+ *         with it; NULL for an `i` beyond the last, for the results of other
+ *         requests and for NULL.
+ *
+ * Blocks: never. Threads: the result's. Since: 0.1.
+ */
+const hmkv_result *hmkv_result_sub(const hmkv_result *result, size_t i);
+
+/**
  * Give back a result with all that was borrowed from it.
  *
- * @param result A result, or NULL, which does nothing.
+ * @param result A result; NULL and what hmkv_result_sub() gave do nothing.
  *
  * Blocks: never. Threads: the result's. Since: 0.1.
  */
 void hmkv_result_free(hmkv_result *result);
+
+/* ============================================================================
+ * Transactions
+ * Compares, and operations for either case, as one atomic step with one revision:
+ *
+ *     hmkv_txn *t = hmkv_txn_new(kv);
+ *     hmkv_txn_if_number(t, "a", 1, HMKV_NUMBER_CREATE, "=", 0);
+ *     hmkv_txn_put(t, HMKV_THEN, "a", 1, "1", 1, NULL);
+ *     hmkv_txn_range(t, HMKV_ELSE, "a", 1, NULL);
+ *     hmkv_result *r = hmkv_await(hmkv_txn_commit(t, NULL));
+ *
+ * The calls that put it together return nothing: the first thing that is wrong with
+ * their arguments is the answer of the transaction, which is not sent then. Operators
+ * are "=", "!=", "<" and ">". A branch may store each key once, and not remove what it
+ * stores; this is checked of both branches, leases and revisions of the one that is
+ * taken.
+ */
+
+/**
+ * Begin a transaction.
+ *
+ * @param kv The store.
+ * @return The transaction; never NULL.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_txn *hmkv_txn_new(hmkv *kv);
+
+/**
+ * Add a compare on a key's value. One on a key that does not exist is false,
+ * whatever the operator.
+ *
+ * @param txn       The transaction. NULL: nothing happens.
+ * @param key       `key_len` bytes or HMKV_NTS, not empty. Copied.
+ * @param key_len   Its length.
+ * @param op        How the stored value must stand to `value`, bytewise.
+ * @param value     `value_len` bytes or HMKV_NTS. Copied.
+ * @param value_len Its length.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_if_value(hmkv_txn *txn,
+                       const void *key,
+                       size_t key_len,
+                       const char *op,
+                       const void *value,
+                       size_t value_len);
+
+/**
+ * Add a compare on one of a key's numbers, which are 0 for a key that does not
+ * exist.
+ *
+ * @param txn     The transaction. NULL: nothing happens.
+ * @param key     `key_len` bytes or HMKV_NTS, not empty. Copied.
+ * @param key_len Its length.
+ * @param what    One of `hmkv_number_code`.
+ * @param op      How the stored number must stand to `number`.
+ * @param number  What to compare with.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_if_number(hmkv_txn *txn,
+                        const void *key,
+                        size_t key_len,
+                        int32_t what,
+                        const char *op,
+                        int64_t number);
+
+/**
+ * Add a compare that is true while a lock is held: its key exists, created at
+ * hmkv_lock_token(). With it a write by a former holder fails, always, also when
+ * that was stopped between asking and writing.
+ *
+ * @param txn  The transaction. NULL: nothing happens.
+ * @param lock A lock of the same store that was acquired; HMKV_EHANDLE is the
+ *             transaction's answer if it was released, HMKV_EINVAL if it is not
+ *             held yet or of another store.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_if_held(hmkv_txn *txn, hmkv_lock *lock);
+
+/**
+ * Add a put. In the result hmkv_result_sub() at its place has the former key if
+ * `prev` asks for it.
+ *
+ * @param txn       The transaction. NULL: nothing happens.
+ * @param branch    One of `hmkv_branch_code`.
+ * @param key       `key_len` bytes or HMKV_NTS, not empty. Copied.
+ * @param key_len   Its length.
+ * @param value     `value_len` bytes or HMKV_NTS. Copied.
+ * @param value_len Its length.
+ * @param opts      See hmkv_put_opts. May be NULL.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_put(hmkv_txn *txn,
+                  int32_t branch,
+                  const void *key,
+                  size_t key_len,
+                  const void *value,
+                  size_t value_len,
+                  const hmkv_put_opts *opts);
+
+/**
+ * Add a range. It sees what the operations before it wrote. The answer is read in
+ * one piece.
+ *
+ * @param txn     The transaction. NULL: nothing happens.
+ * @param branch  One of `hmkv_branch_code`.
+ * @param key     As of hmkv_range().
+ * @param key_len Its length.
+ * @param opts    See hmkv_range_opts; `serializable` has no effect. May be NULL.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_range(hmkv_txn *txn,
+                    int32_t branch,
+                    const void *key,
+                    size_t key_len,
+                    const hmkv_range_opts *opts);
+
+/**
+ * Add a removal.
+ *
+ * @param txn     The transaction. NULL: nothing happens.
+ * @param branch  One of `hmkv_branch_code`.
+ * @param key     As of hmkv_remove().
+ * @param key_len Its length.
+ * @param opts    See hmkv_remove_opts. May be NULL.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_remove(hmkv_txn *txn,
+                     int32_t branch,
+                     const void *key,
+                     size_t key_len,
+                     const hmkv_remove_opts *opts);
+
+/**
+ * Submit a transaction.
+ *
+ * @param txn  The transaction; taken. NULL gives HMKV_EINVAL.
+ * @param opts See hmkv_txn_opts. May be NULL.
+ * @return The request. Its result has HMKV_OK: all compares were true, the then
+ *         branch is done;
+ *         HMKV_COMPARE_FAILED: one was false, the else branch is done;
+ *         in both cases at hmkv_result_revision(), with one hmkv_result_sub() for each
+ *         operation of that branch, in order;
+ *         HMKV_EINVAL: a wrong argument, or a key that one branch writes twice;
+ *         HMKV_ETOOLARGE: over 128 compares or operations in a branch, or over
+ *         `max_request`; HMKV_ELOST: there is no such lease; HMKV_ECOMPACTED: of
+ *         a range. In all these nothing is written.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_op *hmkv_txn_commit(hmkv_txn *txn, const hmkv_txn_opts *opts);
+
+/**
+ * Give back a transaction that was not committed.
+ *
+ * @param txn The transaction; taken. NULL: nothing happens.
+ *
+ * Blocks: never. Threads: the transaction's. Since: 0.1.
+ */
+void hmkv_txn_free(hmkv_txn *txn);
+
+/* ============================================================================
+ * Event watches
+ * The full watch: of a key, a prefix or a range, from any revision that is kept, with
+ * previous values, with a snapshot first. Everything is an hmkv_event, in order:
+ * whole revisions, none lost, none twice, across reconnects, server restarts and
+ * changes of the leader. It does not end with a deletion. Watchers of the same range
+ * of one store share one watch of the server; idle ones cost no thread.
+ *
+ * With a callback events are pushed, on library threads. Without, hmkv_watch_next()
+ * pulls them. A consumer that is slow has bounded memory here; `on_overflow` says
+ * what gives way. A watch keeps the names of its range's keys, so that it can tell which
+ * are gone when changes were compacted; to begin it lists them. `mem:` keeps the last
+ * 100,000 revisions, as far as they fit in 64 MiB.
+ */
+
+/**
+ * Begin a watch.
+ *
+ * When this returns, the watch is registered: no change after that is missed. With
+ * `snapshot` nothing is missed or doubled between the snapshot and the changes.
+ *
+ * @param kv       The store.
+ * @param key      `key_len` bytes or HMKV_NTS. It need not exist. Copied. Empty only
+ *                 with `prefix` or `end`, where it stands for the first key there
+ *                 is.
+ * @param key_len  Its length.
+ * @param opts     See hmkv_watch_opts. May be NULL.
+ * @param fn       Called for each event; it can run before this call returns. NULL:
+ *                 hmkv_watch_next() is used.
+ * @param userdata Passed to `fn` and to `userdata_free`; borrowed until
+ *                 `userdata_free`, or until the watch is closed. May be NULL.
+ * @param out      Gets the watcher, for hmkv_watch_close(). It stays valid until
+ *                 then, or until the store is closed, also when the watch ended.
+ * @return HMKV_OK; HMKV_EUNAVAIL: not registered within the timeout;
+ *         HMKV_ECOMPACTED: `start_revision` or the one before it is compacted (a
+ *         server may have dropped a deletion of the oldest revision that it keeps); HMKV_ENOMEM. On failure `fn`
+ *         never runs, and `userdata_free` does, unless the options themselves could
+ *         not be read.
+ *
+ * Blocks: up to the timeout. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_watch_open(hmkv *kv,
+                            const void *key,
+                            size_t key_len,
+                            const hmkv_watch_opts *opts,
+                            hmkv_event_fn fn,
+                            void *userdata,
+                            hmkv_watcher **out);
+
+/**
+ * Wait for the next event of a watch without callback.
+ *
+ * @param watcher    The watcher.
+ * @param timeout_ms How long to wait; 0 does not wait, HMKV_FOREVER waits without
+ *                   bound.
+ * @param event      Gets the event with all that it points to; borrowed until the
+ *                   next hmkv_watch_next() of this watcher, or until it is closed.
+ * @return HMKV_OK; HMKV_TIMED_OUT: no event; HMKV_EINVAL, also where the watcher has
+ *         a callback or another thread is waiting in this call;
+ *         HMKV_ECLOSED, HMKV_ECANCELED: the store, the watch was closed meanwhile.
+ *         After HMKV_EVENT_END the status of that event.
+ *
+ * Blocks: up to `timeout_ms`. Threads: any, one at a time for one watcher.
+ * Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_watch_next(hmkv_watcher *watcher,
+                            int64_t timeout_ms,
+                            const hmkv_event **event);
+
+/**
+ * End a watch, of whatever kind. See hmkv_watch_cb_cancel(), which is the same.
+ *
+ * @param watcher The watcher. Only the first close finds it; a later one and a
+ *                concurrent second one answer HMKV_EHANDLE, harmlessly.
+ * @return HMKV_OK: no callback runs or will run, `userdata_free` was called.
+ *         From inside the watch's own callback: it ends with that call;
+ *         HMKV_EINCALLBACK: as of hmkv_watch_cb_cancel().
+ *
+ * Blocks: while the callback runs, or another thread is in hmkv_watch_next(), which
+ * ends at once. Do not hold a lock that the callback takes. Threads: any.
+ * Since: 0.1.
+ */
+hmkv_status hmkv_watch_close(hmkv_watcher *watcher);
+
+/* ============================================================================
+ * Leases
+ * Keys stored with a lease are deleted when it ends. The library renews a lease at a
+ * third of its TTL until it is closed, and knows when it must count as lost: when no
+ * renewal was answered for the TTL, by a clock that counts suspend, a margin (an
+ * eighth of the TTL, at most 500 ms) before the server deletes the keys. A lost lease
+ * does not come back: grant another. Closing the store revokes its leases.
+ */
+
+/**
+ * Make a lease and keep it alive.
+ *
+ * @param kv       The store.
+ * @param ttl_ms   The keys live so long after the last renewal, and again after a
+ *                 change of etcd's leader. Rounded up to whole seconds, at least 2;
+ *                 above 0, at most a year.
+ * @param lost     Called once if the lease is lost. NULL: nobody is told.
+ * @param userdata Passed to `lost`; borrowed until the lease is closed, or its
+ *                 store. May be NULL.
+ * @param out      Gets the lease, for hmkv_lease_close(). It stays valid until then,
+ *                 also when it was lost.
+ * @return HMKV_OK; HMKV_EUNAVAIL: no lease within the timeout.
+ *
+ * Blocks: up to the timeout. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_lease_grant(hmkv *kv,
+                             int64_t ttl_ms,
+                             hmkv_lost_fn lost,
+                             void *userdata,
+                             hmkv_lease **out);
+
+/**
+ * Tell a lease's id, for option `lease` of hmkv_put().
+ *
+ * @param lease The lease.
+ * @return The id, above 0, also when the lease was lost; a negative number is a
+ *         status.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE int64_t hmkv_lease_id(hmkv_lease *lease);
+
+/**
+ * Tell how long a lease is surely alive, should no renewal succeed from now on.
+ *
+ * @param lease The lease.
+ * @return Milliseconds, less the margin; 0 when it is lost; a negative number is a
+ *         status.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE int64_t hmkv_lease_left_ms(hmkv_lease *lease);
+
+/**
+ * Give up a lease.
+ *
+ * When this returns, `lost` is not running and will not run, unless it was called
+ * from inside `lost`.
+ *
+ * @param lease  The lease; retired. A second close, also a concurrent one, is
+ *               HMKV_EHANDLE at once, harmlessly.
+ * @param revoke true: its keys are deleted now; false: it is renewed no longer, and
+ *               they are deleted when its time is over.
+ * @return HMKV_OK; HMKV_ELOST: it was lost before;
+ *         HMKV_EUNAVAIL, HMKV_EINDETERMINATE: the revocation was not answered; the
+ *         keys are deleted at the latest when its time is over;
+ *         HMKV_EINCALLBACK: closed, but called from a callback for which `lost`,
+ *         directly or in a circle, is waiting: it still runs.
+ *
+ * Blocks: up to the timeout with `revoke`, and while `lost` runs. Threads: any.
+ * Since: 0.1.
+ */
+hmkv_status hmkv_lease_close(hmkv_lease *lease, bool revoke);
+
+/* ============================================================================
+ * Locks and elections
+ * Any number of named locks, each owned by its hmkv_lock. The queue is that of
+ * etcd's Go package concurrency (a key NAME/LEASE for each contender, the lowest
+ * create revision owns), so that libhmkv, Go programs, `etcdctl lock` and
+ * `etcdctl elect` exclude each other. A lock with a value is an election: the value
+ * tells who leads, hmkv_lock_observe() follows it.
+ *
+ * A held lock can be lost: the store is cut off for longer than the TTL, an operator
+ * deletes the key, `max_hold_ms` is over. `lost` is called before the server gives
+ * the lock to another, by `margin_ms`, except when the key was deleted; this holds
+ * while clocks run at one rate and the process is not stopped. Whatever must never
+ * be written by a former holder needs the store's own judgement: hmkv_txn_if_held(),
+ * or hmkv_lock_token() as fencing token elsewhere.
+ */
+
+/**
+ * Acquire a lock.
+ *
+ * @param kv       The store.
+ * @param name     Name of the lock, NUL-terminated, not empty. Copied.
+ * @param opts     See hmkv_lock_opts. May be NULL.
+ * @param lost     Called once if the held lock is lost. NULL: nobody is told.
+ * @param userdata Passed to `lost` and to `acquired`; borrowed until the lock is
+ *                 released, or its store closed. May be NULL.
+ * @param out      Gets the lock, for hmkv_lock_release(). It stays valid until then,
+ *                 also when the lock was lost.
+ * @return HMKV_OK: held, or with `acquired` begun; HMKV_BUSY: another was seen
+ *         holding it until the end of the wait; HMKV_EUNAVAIL: the queue could not
+ *         be joined within the timeout, or did not answer. A failure leaves no key
+ *         behind for longer than the TTL.
+ *
+ * Blocks: up to the timeout to join the queue, then up to `wait_ms`, then up to a
+ * second to leave it; ended by hmkv_close(). Never with `acquired`. Threads: any.
+ * Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_lock_acquire(hmkv *kv,
+                              const char *name,
+                              const hmkv_lock_opts *opts,
+                              hmkv_lost_fn lost,
+                              void *userdata,
+                              hmkv_lock **out);
+
+/**
+ * Tell a lock's fencing token: the create revision of its key. It grows from holder
+ * to holder, so whoever remembers the highest seen can refuse a former holder.
+ *
+ * @param lock The lock.
+ * @return The token, above 0, also when the lock was lost; 0: not acquired yet; a
+ *         negative number is a status.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE int64_t hmkv_lock_token(hmkv_lock *lock);
+
+/**
+ * Tell how long a lock is surely held, should no renewal succeed from now on.
+ *
+ * @param lock The lock.
+ * @return Milliseconds, less `margin_ms`; 0 when it is lost or not acquired yet; a
+ *         negative number is a status.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE int64_t hmkv_lock_left_ms(hmkv_lock *lock);
+
+/**
+ * Change the value of a held lock's key, as a leader's new proclamation.
+ *
+ * @param lock      The lock.
+ * @param value     `value_len` bytes or HMKV_NTS. Copied.
+ * @param value_len Its length.
+ * @return HMKV_OK; HMKV_ELOST: the lock is lost, nothing was written; HMKV_BUSY: not
+ *         acquired yet; failures as of hmkv_store().
+ *
+ * Blocks: up to the timeout. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_status hmkv_lock_set(hmkv_lock *lock, const void *value, size_t value_len);
+
+/**
+ * Release a lock, or give up waiting for it.
+ *
+ * When this returns, neither `lost` nor `acquired` is running or will run, unless it
+ * was called from inside one.
+ *
+ * @param lock The lock; retired. A second release, also a concurrent one, is
+ *             HMKV_EHANDLE at once, harmlessly.
+ * @return HMKV_OK; HMKV_ELOST: it was found lost before;
+ *         HMKV_EUNAVAIL, HMKV_EINDETERMINATE: it is held no longer, others get it at
+ *         the latest when its lease ends;
+ *         HMKV_EINCALLBACK: as of hmkv_lease_close().
+ *
+ * Blocks: up to the timeout, and while `lost` or `acquired` runs. Threads: any.
+ * Since: 0.1.
+ */
+hmkv_status hmkv_lock_release(hmkv_lock *lock);
+
+/**
+ * Follow who holds a lock: the leader of an election and its value.
+ *
+ * @param kv       The store.
+ * @param name     Name of the lock, NUL-terminated, not empty. Copied.
+ * @param fn       Called with PUT and the leader's key and value at once, if there
+ *                 is one, and whenever the leader or its value changes; with DELETE
+ *                 and the former leader's key when there is none any more. STATE and
+ *                 END as of hmkv_watch_open().
+ * @param userdata Passed to `fn`; borrowed until the watch is closed, or its store.
+ *                 May be NULL.
+ * @param out      Gets the watcher, for hmkv_watch_close().
+ * @return HMKV_OK; HMKV_EUNAVAIL: not registered within the timeout; HMKV_ENOMEM.
+ *
+ * Blocks: up to the timeout. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_lock_observe(hmkv *kv,
+                              const char *name,
+                              hmkv_event_fn fn,
+                              void *userdata,
+                              hmkv_watcher **out);
 
 /* ============================================================================
  * State

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A user's callback may need as much as on a thread of its own.
-const STACK: usize = 8 << 20;
+pub const STACK: usize = 8 << 20;
 /// When work has waited this long, all threads count as blocked: one more is started.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// A thread too many ends when it had nothing to do for so long.

@@ -19,6 +19,8 @@ pub enum Error {
     Forked,
     #[error("{0}")]
     InCallback(String),
+    #[error("the request was cancelled")]
+    Canceled,
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]

@@ -4,33 +4,105 @@
 //! bounded: when it is full the backend's watch ends, and is begun again at the
 //! next revision once the queue is empty. When that revision is compacted by then,
 //! the range is read instead and the difference to what was consumed becomes
-//! events.
+//! events. Whoever consumes has that done, by [`Feed::mend`], and does not wait.
 
-use crate::backend::{Notice, WatchSink, WatchToken};
-use crate::dispatch::Strand;
+mod queue;
+
+pub use queue::{Hidden, Known, Seen};
+
+use crate::backend::{Notice, Wanted, WatchSink, WatchToken};
+use crate::dispatch::{Pool, Strand};
 use crate::error::{Error, Result};
 use crate::gate::unique_id;
+use crate::kv;
 use crate::log::{log, Level};
-use crate::request::Range;
+use crate::request::{Found, Range};
 use crate::store::Store;
 use crate::sync::{wait_until, Lock};
-use crate::types::{Event, EventKind, KeyRange};
-use bytes::Bytes;
+use crate::types::{Event, KeyRange};
 use once_cell::sync::OnceCell;
-use std::collections::{BTreeMap, VecDeque};
+use queue::Queue;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// A full queue; one answer of the server may still go over it.
-const QUEUE_EVENTS: usize = 4096;
-const QUEUE_BYTES: usize = 16 << 20;
+const QUEUE_MAX: usize = 4096;
 
-/// How long a consumer that waits by itself pauses after a failed repair.
+/// How long to wait before the range is read again after a failure.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// What a consumer gets.
+#[derive(Clone, Debug)]
+pub enum Item {
+    Change {
+        event: Event,
+        /// No further one of its revision follows.
+        last: bool,
+        /// Of the change, or of the state that it was found in.
+        revision: i64,
+    },
+    /// The snapshot is complete.
+    Synced(i64),
+    /// The difference to a later state is complete.
+    Resync {
+        revision: i64,
+        why: String,
+    },
+    /// The server cannot be reached; it is there again.
+    Cut(String),
+    Back,
+}
+
+/// What a feed is to give.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub keys: KeyRange,
+    pub from: From,
+    pub prev: bool,
+    pub hidden: Hidden,
+    /// With [`Item::Cut`] and [`Item::Back`].
+    pub states: bool,
+    pub queue_max: usize,
+    pub overflow: Overflow,
+}
+
+impl Wish {
+    /// Every change after now.
+    pub fn changes(keys: KeyRange) -> Self {
+        Self {
+            keys,
+            from: From::Now,
+            prev: false,
+            hidden: Hidden::default(),
+            states: false,
+            queue_max: QUEUE_MAX,
+            overflow: Overflow::Resume,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Now,
+    Revision(i64),
+    /// What is there, then every change after it.
+    Snapshot,
+}
+
+/// What becomes of changes that find the queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    Resume,
+    Coalesce,
+    Resync,
+    End,
+}
 
 pub struct Feed {
     pub id: u64,
     keys: KeyRange,
+    prev: bool,
+    states: bool,
+    overflow: Overflow,
     inner: Mutex<Inner>,
     arrived: Condvar,
     /// Run when there is something to consume.
@@ -38,14 +110,13 @@ pub struct Feed {
 }
 
 struct Inner {
-    queue: VecDeque<Event>,
-    bytes: usize,
+    queue: Queue,
     /// From here on nothing is queued yet.
     next: i64,
-    /// Create revisions of the keys that exist, as far as was consumed; 0 where it
-    /// is not known.
-    known: BTreeMap<Bytes, i64>,
     link: Link,
+    /// The server watched at least once.
+    started: bool,
+    cut: bool,
     token: Option<WatchToken>,
 }
 
@@ -55,28 +126,52 @@ enum Link {
     Starting,
     Live,
     /// The queue was full.
-    Cut,
-    Compacted,
+    Full,
+    /// The changes from here on cannot be had, for this reason.
+    Missing(&'static str),
+    /// The range is being read instead.
+    Listing,
+    Listed(&'static str, Arc<Mutex<Option<Found>>>),
     Ended(Error),
 }
 
 pub enum Next {
-    Event(Event),
+    Item(Item),
     Empty,
-    /// Call [`Feed::repair`].
+    /// Call [`Feed::mend`].
     Broken,
     Ended(Error),
 }
 
+const COMPACTED: &str = "the changes are compacted";
+const REPLACED: &str = "the store was replaced";
+const TOO_SLOW: &str = "the consumer was too slow";
+
 impl Feed {
-    /// Begins with the first change after this call's linearizable read; returns
-    /// when the server watches.
-    pub fn open(store: &Store, keys: KeyRange) -> Result<Arc<Self>> {
+    /// Begins as wished, by a linearizable read; returns when the server watches.
+    pub fn open(store: &Store, wish: &Wish) -> Result<Arc<Self>> {
         let deadline = store.deadline();
-        let range = Range { keys_only: true, ..Range::new(keys.clone()) };
-        let found = store.call_until(range.into(), deadline)?.into_range()?;
-        let known = found.kvs.into_iter().map(|kv| (kv.key, kv.create_revision)).collect();
-        let feed = Self::open_at(store, keys, found.revision + 1, known)?;
+        let list = |range: Range| kv::read(store, range, || deadline);
+        let all = Range::new(wish.keys.clone());
+        let feed = match wish.from {
+            From::Snapshot => {
+                let found = list(all)?;
+                let (start, known) = (found.revision + 1, Known::new());
+                let feed = Self::new(store, wish, start, known)?;
+                feed.inner.hold().queue.snapshot(found);
+                feed.begin(store, start);
+                feed
+            }
+            From::Now => {
+                let found = list(Range { keys_only: true, ..all })?;
+                let start = found.revision + 1;
+                Self::open_at(store, wish, start, seen(&found))?
+            }
+            From::Revision(start) => {
+                let known = known_before(Range { keys_only: true, ..all }, start, list)?;
+                Self::open_at(store, wish, start, known)?
+            }
+        };
         match feed.wait_started(deadline) {
             Ok(()) => Ok(feed),
             Err(error) => {
@@ -88,28 +183,31 @@ impl Feed {
 
     /// Begins with revision `start`, before which the keys `known` exist; does not
     /// wait for the server.
-    pub fn open_at(
-        store: &Store,
-        keys: KeyRange,
-        start: i64,
-        known: BTreeMap<Bytes, i64>,
-    ) -> Result<Arc<Self>> {
+    pub fn open_at(store: &Store, wish: &Wish, start: i64, known: Known) -> Result<Arc<Self>> {
+        let feed = Self::new(store, wish, start, known)?;
+        feed.begin(store, start);
+        Ok(feed)
+    }
+
+    fn new(store: &Store, wish: &Wish, start: i64, known: Known) -> Result<Arc<Self>> {
         let feed = Arc::new(Self {
             id: unique_id(),
-            keys,
+            keys: wish.keys.clone(),
+            prev: wish.prev,
+            states: wish.states,
+            overflow: wish.overflow,
             inner: Mutex::new(Inner {
-                queue: VecDeque::new(),
-                bytes: 0,
+                queue: Queue::new(wish.queue_max, wish.hidden, start, known),
                 next: start,
-                known,
                 link: Link::Starting,
+                started: false,
+                cut: false,
                 token: None,
             }),
             arrived: Condvar::new(),
             strand: OnceCell::new(),
         });
         store.enlist(&feed)?;
-        feed.begin(store, start);
         Ok(feed)
     }
 
@@ -120,7 +218,8 @@ impl Feed {
 
     fn begin(self: &Arc<Self>, store: &Store, start: i64) {
         let sink = Arc::new(Sink { feed: Arc::downgrade(self), pool: store.pool().clone() });
-        let token = store.backend().watch(self.keys.clone(), start, sink);
+        let wanted = Wanted { keys: self.keys.clone(), start, prev: self.prev };
+        let token = store.watch(wanted, sink);
         let mut inner = self.inner.hold();
         let unwanted = match inner.link {
             Link::Ended(_) => Some(token),
@@ -135,9 +234,9 @@ impl Feed {
         loop {
             match &inner.link {
                 Link::Starting => {}
-                // A watch that broke since is repaired by whoever consumes it.
-                Link::Live | Link::Cut | Link::Compacted => return Ok(()),
-                Link::Ended(error) => return Err(error.clone()),
+                Link::Ended(error) if !inner.started => return Err(error.clone()),
+                // What broke since is mended by whoever consumes it.
+                _ => return Ok(()),
             }
             let (next, in_time) = wait_until(&self.arrived, inner, Some(deadline));
             inner = next;
@@ -147,112 +246,125 @@ impl Feed {
         }
     }
 
-    /// Takes the next event without waiting.
+    /// Takes the next item without waiting.
     pub fn try_next(&self) -> Next {
         let mut inner = self.inner.hold();
-        if let Some(event) = inner.queue.pop_front() {
-            inner.bytes -= size(&event);
-            match event.kind {
-                EventKind::Put => {
-                    inner.known.insert(event.kv.key.clone(), event.kv.create_revision)
-                }
-                EventKind::Delete => inner.known.remove(&event.kv.key),
-            };
-            return Next::Event(event);
+        if let Some(item) = inner.queue.pop() {
+            return Next::Item(item);
         }
         match &inner.link {
-            Link::Cut | Link::Compacted => Next::Broken,
-            Link::Starting | Link::Live => Next::Empty,
+            Link::Full | Link::Missing(_) | Link::Listed(..) => Next::Broken,
+            Link::Starting | Link::Live | Link::Listing => Next::Empty,
             Link::Ended(error) => Next::Ended(error.clone()),
         }
     }
 
-    /// Waits for the next event; none when the deadline came first.
+    /// Waits for the next item; none when the deadline came first.
     pub fn next(
         self: &Arc<Self>,
-        store: &Store,
+        store: &Arc<Store>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Item>> {
+        let mut late = false;
+        loop {
+            match self.try_next() {
+                Next::Item(item) => return Ok(Some(item)),
+                Next::Ended(error) => return Err(error),
+                Next::Broken => {
+                    self.mend(store);
+                    continue;
+                }
+                Next::Empty if late => return Ok(None),
+                Next::Empty => {
+                    let inner = self.inner.hold();
+                    if inner.has_nothing() {
+                        late = !wait_until(&self.arrived, inner, deadline).1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the next change.
+    pub fn next_change(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
         deadline: Option<Instant>,
     ) -> Result<Option<Event>> {
         loop {
-            match self.try_next() {
-                Next::Event(event) => return Ok(Some(event)),
-                Next::Ended(error) => return Err(error),
-                Next::Broken => match self.repair(store, deadline) {
-                    Ok(()) => continue,
-                    Err(Error::Unavailable(_)) => {
-                        let pause = Instant::now() + PAUSE;
-                        let until = deadline.map_or(pause, |deadline| deadline.min(pause));
-                        self.wait_while(Some(until), |link| !matches!(link, Link::Ended(_)));
-                    }
-                    Err(error) => return Err(error),
-                },
-                Next::Empty => {
-                    self.wait_while(deadline, |link| matches!(link, Link::Starting | Link::Live));
-                }
-            }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                if let Next::Event(event) = self.try_next() {
-                    return Ok(Some(event));
-                }
-                return Ok(None);
+            match self.next(store, deadline)? {
+                Some(Item::Change { event, .. }) => return Ok(Some(event)),
+                Some(_) => {}
+                None => return Ok(None),
             }
         }
     }
 
-    /// Waits for a notice unless there is something to do already.
-    fn wait_while(&self, deadline: Option<Instant>, idle: impl Fn(&Link) -> bool) {
-        let inner = self.inner.hold();
-        if inner.queue.is_empty() && idle(&inner.link) {
-            drop(wait_until(&self.arrived, inner, deadline));
-        }
+    /// Takes one step to begin the backend's watch again, after [`Next::Broken`]. It
+    /// does not wait: what it begins is heard of as of anything that arrives.
+    pub fn mend(self: &Arc<Self>, store: &Arc<Store>) {
+        let mut inner = self.inner.hold();
+        let start = match inner.link.clone() {
+            Link::Full => inner.next,
+            Link::Listed(why, found) => {
+                let Some(found) = found.hold().take() else { return };
+                inner.next = found.revision + 1;
+                inner.queue.difference(found, why);
+                inner.next
+            }
+            Link::Missing(why) => {
+                inner.link = Link::Listing;
+                drop(inner);
+                return self.list(store, why);
+            }
+            _ => return,
+        };
+        inner.link = Link::Starting;
+        drop(inner);
+        self.begin(store, start);
     }
 
-    /// Begins the backend's watch again after [`Next::Broken`]. Blocks.
-    pub fn repair(self: &Arc<Self>, store: &Store, deadline: Option<Instant>) -> Result<()> {
-        let compacted = matches!(self.inner.hold().link, Link::Compacted);
-        let deadline = deadline.map_or(store.deadline(), |it| it.min(store.deadline()));
-        let start = if compacted { self.resync(store, deadline)? } else { self.inner.hold().next };
+    /// Reads the range, for the consumer to take the difference to what it had.
+    fn list(self: &Arc<Self>, store: &Arc<Store>, why: &'static str) {
+        log(Level::Warn, || format!("watch: {why}; listing the keys"));
+        let (weak, store_too) = (Arc::downgrade(self), Arc::downgrade(store));
+        kv::list(store, Range::new(self.keys.clone()), move |found| {
+            let (Some(feed), Some(store)) = (weak.upgrade(), store_too.upgrade()) else { return };
+            match found {
+                Ok(found) => {
+                    let found = Arc::new(Mutex::new(Some(found)));
+                    feed.relink(store.pool(), Link::Listed(why, found));
+                }
+                Err(Error::Unavailable(_)) => {
+                    let pool = Arc::downgrade(store.pool());
+                    store.timer().after(PAUSE, move || {
+                        if let (Some(feed), Some(pool)) = (weak.upgrade(), pool.upgrade()) {
+                            feed.relink(&pool, Link::Missing(why));
+                        }
+                    });
+                }
+                Err(error) => feed.relink(store.pool(), Link::Ended(error)),
+            }
+        });
+    }
+
+    fn relink(&self, pool: &Arc<Pool>, link: Link) {
         {
             let mut inner = self.inner.hold();
-            if let Link::Ended(error) = &inner.link {
-                return Err(error.clone());
+            if !matches!(inner.link, Link::Listing) {
+                return;
             }
-            inner.link = Link::Starting;
+            inner.link = link;
         }
-        self.begin(store, start);
-        Ok(())
+        self.tell(pool);
     }
 
-    /// Reads the range and queues the difference to what was consumed. A key that
-    /// was created anew counts as deleted and stored.
-    fn resync(&self, store: &Store, deadline: Instant) -> Result<i64> {
-        let range = Range::new(self.keys.clone());
-        let found = store.call_until(range.into(), deadline)?.into_range()?;
-        log(Level::Warn, || {
-            format!(
-                "watch: compacted history; {} keys listed at revision {}",
-                found.kvs.len(),
-                found.revision
-            )
-        });
-        let mut inner = self.inner.hold();
-        let consumed = inner.next;
-        let mut gone = inner.known.clone();
-        let mut events = Vec::new();
-        for kv in found.kvs {
-            let known = gone.remove(&kv.key);
-            if known.is_some_and(|created| created != 0 && created != kv.create_revision) {
-                events.push(Event::delete(kv.key.clone(), kv.create_revision));
-            }
-            if kv.mod_revision >= consumed {
-                events.push(Event::put(kv));
-            }
+    /// There is something to consume.
+    fn tell(&self, pool: &Arc<Pool>) {
+        self.arrived.notify_all();
+        if let Some(strand) = self.strand.get().and_then(Weak::upgrade) {
+            pool.wake(strand);
         }
-        events.extend(gone.into_keys().map(|key| Event::delete(key, found.revision)));
-        inner.bytes += events.iter().map(size).sum::<usize>();
-        inner.queue.extend(events);
-        inner.next = found.revision + 1;
-        Ok(inner.next)
     }
 
     /// Ends the feed; whoever consumes it gets `why`.
@@ -262,59 +374,108 @@ impl Feed {
             inner.link = Link::Ended(why);
         }
         let token = inner.token.take();
-        let queue = std::mem::take(&mut inner.queue);
+        inner.queue.clear();
         drop(inner);
         self.arrived.notify_all();
-        drop((token, queue));
+        drop(token);
     }
 }
 
-fn size(event: &Event) -> usize {
-    event.kv.key.len() + event.kv.value.len()
+impl Inner {
+    fn has_nothing(&self) -> bool {
+        let quiet = matches!(self.link, Link::Starting | Link::Live | Link::Listing);
+        self.queue.is_empty() && quiet
+    }
+}
+
+fn seen(found: &Found) -> Known {
+    found.kvs.iter().map(|kv| (kv.key.clone(), Seen::of(kv))).collect()
+}
+
+/// The keys that existed before revision `start`, as far as that can be known.
+fn known_before(all: Range, start: i64, list: impl Fn(Range) -> Result<Found>) -> Result<Known> {
+    if start <= 1 {
+        // Nothing was before; but it may be compacted.
+        list(Range { revision: 1, limit: 1, ..all })?;
+        return Ok(Known::new());
+    }
+    match list(Range { revision: start - 1, ..all.clone() }) {
+        Ok(found) => Ok(seen(&found)),
+        // It is yet to come.
+        Err(Error::Invalid(_)) => Ok(seen(&list(all)?)),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the backend tells. It holds the feed weakly: the feed holds the backend's
 /// watch.
 struct Sink {
     feed: Weak<Feed>,
-    pool: Arc<crate::dispatch::Pool>,
+    pool: Arc<Pool>,
 }
 
 impl WatchSink for Sink {
     fn notice(&self, notice: Notice) -> bool {
         let Some(feed) = self.feed.upgrade() else { return false };
         let wanted = feed.take(notice);
-        feed.arrived.notify_all();
-        if let Some(strand) = feed.strand.get().and_then(Weak::upgrade) {
-            self.pool.wake(strand);
-        }
+        feed.tell(&self.pool);
         wanted
     }
 }
 
 impl Feed {
     fn take(&self, notice: Notice) -> bool {
-        let mut inner = self.inner.hold();
-        if matches!(inner.link, Link::Ended(_)) {
+        let inner = &mut *self.inner.hold();
+        if !matches!(inner.link, Link::Starting | Link::Live) {
             return false;
         }
         match notice {
-            Notice::Started => inner.link = Link::Live,
-            Notice::Progress(revision) => inner.next = inner.next.max(revision + 1),
-            Notice::Compacted => inner.link = Link::Compacted,
-            Notice::Failed(error) => inner.link = Link::Ended(error),
-            Notice::Events(events) => {
-                let next = inner.next;
-                for event in events.into_iter().filter(|event| event.revision() >= next) {
-                    inner.next = event.revision() + 1;
-                    inner.bytes += size(&event);
-                    inner.queue.push_back(event);
+            Notice::Started => {
+                inner.link = Link::Live;
+                inner.started = true;
+                if std::mem::take(&mut inner.cut) {
+                    inner.queue.back();
                 }
-                if inner.queue.len() > QUEUE_EVENTS || inner.bytes > QUEUE_BYTES {
-                    inner.link = Link::Cut;
+            }
+            Notice::Cut(why) => {
+                if self.states && !std::mem::replace(&mut inner.cut, true) {
+                    inner.queue.cut(why);
+                }
+            }
+            Notice::Progress(revision) => inner.next = inner.next.max(revision + 1),
+            Notice::Compacted => inner.link = Link::Missing(COMPACTED),
+            Notice::Replaced => inner.link = Link::Missing(REPLACED),
+            Notice::Failed(error) => inner.link = Link::Ended(error),
+            Notice::Events(mut events) => {
+                events.retain(|event| event.revision() >= inner.next);
+                if let Some(last) = events.last() {
+                    inner.next = last.revision() + 1;
+                }
+                inner.queue.changes(events);
+                if inner.queue.is_full() {
+                    self.overflow(inner);
                 }
             }
         }
         matches!(inner.link, Link::Starting | Link::Live)
+    }
+
+    fn overflow(&self, inner: &mut Inner) {
+        match self.overflow {
+            Overflow::Resume => inner.link = Link::Full,
+            Overflow::Coalesce => {
+                if !inner.queue.coalesce() {
+                    inner.link = Link::Full;
+                }
+            }
+            Overflow::Resync => {
+                inner.queue.clear();
+                inner.link = Link::Missing(TOO_SLOW);
+            }
+            Overflow::End => {
+                let why = format!("{TOO_SLOW}: queue_max events waited");
+                inner.link = Link::Ended(Error::TooLarge(why));
+            }
+        }
     }
 }

@@ -32,30 +32,65 @@ pub fn refuse_inside(store: u64, what: &str) -> Result<()> {
 /// The callbacks of one store.
 pub struct Callbacks {
     store: u64,
-    running: Mutex<usize>,
+    counts: Mutex<Counts>,
     none: Condvar,
+}
+
+#[derive(Default)]
+struct Counts {
+    running: usize,
+    /// Promised: closing waits for them.
+    expected: usize,
+    /// None begins any more.
+    shut: bool,
 }
 
 impl Callbacks {
     pub fn new(store: u64) -> Arc<Self> {
-        Arc::new(Self { store, running: Mutex::default(), none: Condvar::new() })
+        Arc::new(Self { store, counts: Mutex::default(), none: Condvar::new() })
     }
 
     pub fn store(&self) -> u64 {
         self.store
     }
 
-    /// Waits until none is running; false when the deadline came first.
-    pub fn wait(&self, deadline: Instant) -> bool {
-        let mut running = self.running.hold();
-        while *running > 0 {
-            let (next, in_time) = wait_until(&self.none, running, Some(deadline));
-            running = next;
+    /// Promises a callback; false when none begins any more.
+    pub fn expect(&self) -> bool {
+        let mut counts = self.counts.hold();
+        counts.expected += usize::from(!counts.shut);
+        !counts.shut
+    }
+
+    /// A promised callback has run, or never will.
+    pub fn fulfilled(&self) {
+        self.counts.hold().expected -= 1;
+        self.none.notify_all();
+    }
+
+    /// Waits until none is running or promised, and lets none begin afterwards; false
+    /// when the deadline came first.
+    pub fn shut(&self, deadline: Instant) -> bool {
+        let mut counts = self.counts.hold();
+        while counts.running + counts.expected > 0 {
+            let (next, in_time) = wait_until(&self.none, counts, Some(deadline));
+            counts = next;
             if !in_time {
                 break;
             }
         }
-        *running == 0
+        counts.shut = true;
+        counts.running + counts.expected == 0
+    }
+
+    fn enter(&self) -> bool {
+        let mut counts = self.counts.hold();
+        counts.running += usize::from(!counts.shut);
+        !counts.shut
+    }
+
+    fn leave(&self) {
+        self.counts.hold().running -= 1;
+        self.none.notify_all();
     }
 }
 
@@ -87,15 +122,33 @@ impl Gate {
     pub fn pass<T>(&self, callback: impl FnOnce() -> T) -> Option<T> {
         {
             let mut state = self.state.hold();
-            if state.shut || sys::exiting() {
+            if state.shut || sys::exiting() || !self.callbacks.enter() {
                 return None;
             }
             state.inside = true;
-            *self.callbacks.running.hold() += 1;
         }
-        let before = INSIDE.replace((self.id, self.callbacks.store));
-        let _inside = Inside { gate: self, before };
+        let _inside = Inside::new(self, true);
         Some(callback())
+    }
+
+    /// Does the last thing, alone, when nobody is inside, by the deadline; whether the
+    /// gate is shut or not. From inside it does nothing.
+    pub fn last(&self, deadline: Option<Instant>, work: impl FnOnce()) {
+        if self.is_inside() {
+            return;
+        }
+        let mut state = self.state.hold();
+        while state.inside {
+            let (next, in_time) = wait_until(&self.left, state, deadline);
+            state = next;
+            if !in_time {
+                return;
+            }
+        }
+        state.inside = true;
+        drop(state);
+        let _inside = Inside::new(self, self.callbacks.enter());
+        work();
     }
 
     /// From now on nobody passes.
@@ -138,6 +191,15 @@ impl Gate {
 struct Inside<'a> {
     gate: &'a Gate,
     before: (u64, u64),
+    /// Closing the store waits for it.
+    counts: bool,
+}
+
+impl<'a> Inside<'a> {
+    fn new(gate: &'a Gate, counts: bool) -> Self {
+        let before = INSIDE.replace((gate.id, gate.callbacks.store));
+        Self { gate, before, counts }
+    }
 }
 
 impl Drop for Inside<'_> {
@@ -145,8 +207,9 @@ impl Drop for Inside<'_> {
         INSIDE.set(self.before);
         self.gate.state.hold().inside = false;
         self.gate.left.notify_all();
-        *self.gate.callbacks.running.hold() -= 1;
-        self.gate.callbacks.none.notify_all();
+        if self.counts {
+            self.gate.callbacks.leave();
+        }
     }
 }
 

@@ -1,19 +1,22 @@
 //! Keys and values, for both backends.
 
+use crate::backend::Completion;
 use crate::error::{Error, Result};
-use crate::request::{Compare, Comparison, Found, Op, Range, Target, Txn};
+use crate::op::{Answer, Op as Submission, Submitted, Verdict};
+use crate::pager::{self, Pager};
+use crate::request::{Compare, Comparison, Delete, Found, Op, OpAnswer, Put, Range, Response};
+use crate::request::{Target, Txn, TxnAnswer};
 use crate::store::Store;
-use crate::types::{KeyRange, KeyValue};
+use crate::sync::Lock;
+use crate::types::{KeyRange, KeyValue, RangeEnd};
 use bytes::Bytes;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-/// Keys in the first page of a range, before their size is known; the size that
-/// later pages aim at; and how much larger than all before one may be.
-const FIRST_PAGE: i64 = 8;
-const PAGE_BYTES: usize = 4 << 20;
-const GROWTH: i64 = 64;
+// --- Waiting for the answer -------------------------------------------------
 
 pub fn put(store: &Store, key: Bytes, value: Bytes) -> Result<()> {
-    store.call(Txn::always(Op::Put { key, value, lease: 0 }).into()).map(drop)
+    store.call(Txn::always(Put::new(key, value)).into()).map(drop)
 }
 
 pub fn get(store: &Store, key: Bytes) -> Result<Option<KeyValue>> {
@@ -22,7 +25,7 @@ pub fn get(store: &Store, key: Bytes) -> Result<Option<KeyValue>> {
 }
 
 pub fn delete(store: &Store, key: Bytes) -> Result<()> {
-    store.call(Txn::always(Op::Delete(KeyRange::single(key))).into()).map(drop)
+    store.call(Txn::always(Delete::new(KeyRange::single(key))).into()).map(drop)
 }
 
 /// Compares, stores one of the pairs, and tells whether the compare was true.
@@ -35,7 +38,7 @@ pub fn transaction(
     or_else: Option<(Bytes, Bytes)>,
 ) -> Result<bool> {
     let put = |pair: Option<(Bytes, Bytes)>| {
-        pair.map(|(key, value)| Op::Put { key, value, lease: 0 }).into_iter().collect()
+        pair.map(|(key, value)| Put::new(key, value).into()).into_iter().collect()
     };
     let txn = Txn {
         compares: vec![Compare { key, target: Target::Value(value), comparison }],
@@ -49,46 +52,251 @@ pub fn transaction(
 /// All keys from `start` to `end`, both inclusive.
 pub fn range_inclusive(store: &Store, start: Bytes, end: Bytes) -> Result<Found> {
     match KeyRange::inclusive(start, &end) {
-        Some(keys) => range(store, keys),
+        Some(keys) => read(store, Range::new(keys), || store.deadline()),
         None => store.check_open().map(|()| Found::default()),
     }
 }
 
-/// Reads a range of any size at one revision, page by page.
-fn range(store: &Store, keys: KeyRange) -> Result<Found> {
-    'anew: loop {
-        let first = Range { limit: FIRST_PAGE, ..Range::new(keys.clone()) };
-        let mut all = store.call(first.into())?.into_range()?;
-        let mut more = all.more;
-        while more {
-            let Some(last) = all.kvs.last() else { break };
-            let key = Bytes::from([&last.key[..], b"\0"].concat());
-            let page = Range {
-                limit: next_page(&all),
-                revision: all.revision,
-                ..Range::new(KeyRange { key, end: keys.end.clone() })
-            };
-            match store.call(page.into()).and_then(|answer| answer.into_range()) {
-                Ok(page) => {
-                    more = page.more && !page.kvs.is_empty();
-                    all.kvs
-                        .try_reserve(page.kvs.len())
-                        .map_err(|_| Error::NoMemory("for the answer".into()))?;
-                    all.kvs.extend(page.kvs);
-                }
-                // The revision of the first page is gone: begin at a newer one.
-                Err(Error::Compacted(_)) => continue 'anew,
-                Err(error) => return Err(error),
-            }
-        }
-        all.more = false;
-        return Ok(all);
+/// Reads a range of any size; each page has a deadline.
+pub fn read(store: &Store, range: Range, deadline: impl Fn() -> Instant) -> Result<Found> {
+    let mut pager = Pager::new(range, store.wants_pages());
+    while let Some(page) = pager.next() {
+        let answer = store.call_until(page.into(), deadline());
+        pager.take(answer.and_then(Response::into_range))?;
+    }
+    Ok(pager.finish())
+}
+
+// --- Submitting -------------------------------------------------------------
+
+/// What must hold of a key before it is written.
+#[derive(Clone, Copy)]
+pub enum Condition {
+    None,
+    Absent,
+    Unchanged(i64),
+}
+
+impl Condition {
+    fn compare(self, key: &Bytes) -> Option<Compare> {
+        Some(match self {
+            Self::None => return None,
+            Self::Absent => Compare::equal(key.clone(), Target::CreateRevision(0)),
+            Self::Unchanged(revision) => Compare::equal(key.clone(), Target::ModRevision(revision)),
+        })
     }
 }
 
-/// How many keys make about [`PAGE_BYTES`], going by those that were read.
-fn next_page(read: &Found) -> i64 {
-    let bytes: usize = read.kvs.iter().map(|kv| kv.key.len() + kv.value.len() + 64).sum();
-    let average = bytes / read.kvs.len().max(1);
-    ((PAGE_BYTES / average.max(1)) as i64).clamp(1, GROWTH * read.kvs.len() as i64)
+pub fn put_if(
+    store: &Store,
+    put: Put,
+    condition: Condition,
+    timeout: Option<Duration>,
+) -> Submission {
+    let key = put.key.clone();
+    write_if(store, key, put.into(), condition, timeout)
+}
+
+pub fn remove_if(
+    store: &Store,
+    remove: Delete,
+    condition: Condition,
+    timeout: Option<Duration>,
+) -> Result<Submission> {
+    if remove.keys.end != RangeEnd::Single && !matches!(condition, Condition::None) {
+        return Err(Error::Invalid("if_mod_revision is for one key".into()));
+    }
+    let key = remove.keys.key.clone();
+    Ok(write_if(store, key, remove.into(), condition, timeout))
+}
+
+/// Where the condition does not hold the answer is the key as it is.
+fn write_if(
+    store: &Store,
+    key: Bytes,
+    write: Op,
+    condition: Condition,
+    timeout: Option<Duration>,
+) -> Submission {
+    let compare = condition.compare(&key);
+    let read = Range::new(KeyRange::single(key));
+    let txn = Txn {
+        or_else: compare.iter().map(|_| read.clone().into()).collect(),
+        compares: compare.into_iter().collect(),
+        then: vec![write],
+        idempotent: false,
+    };
+    Submission::single(store, txn.into(), store.deadline_in(timeout), |response| {
+        let TxnAnswer { succeeded, revision, ops } = response.into_txn()?;
+        Ok(match ops.into_iter().next() {
+            Some(OpAnswer::Range(found)) if !succeeded => {
+                Answer { kvs: found.kvs, ..Answer::new(Verdict::CompareFailed, revision) }
+            }
+            Some(op) if succeeded => op_answer(op, revision, None),
+            _ => return Err(Error::unexpected("not that of a write")),
+        })
+    })
+}
+
+pub fn range(store: &Arc<Store>, range: Range, timeout: Option<Duration>) -> Submission {
+    let op = Submitted::begin(store);
+    let (given, single) = (op.clone(), range.keys.end == RangeEnd::Single);
+    let done = move |found: Result<Found>| {
+        given.finish(found.map(|found| found_answer(found, single)));
+    };
+    Reading::begin(store, range, timeout, Some(op.clone()), Box::new(done));
+    Submission::of(op)
+}
+
+/// Begins to read a range of any size and returns. `done` runs on any thread, also on
+/// this one before the return; it must not block.
+pub fn list(store: &Arc<Store>, range: Range, done: impl FnOnce(Result<Found>) + Send + 'static) {
+    Reading::begin(store, range, None, None, Box::new(done));
+}
+
+pub fn ping(store: &Store) -> Submission {
+    let probe = Range::probe();
+    Submission::single(store, probe.into(), store.deadline(), |response| {
+        Ok(Answer::new(Verdict::Yes, response.into_range()?.revision))
+    })
+}
+
+pub fn commit(store: &Store, mut txn: Txn, timeout: Option<Duration>) -> Submission {
+    let then = ranges_of(&mut txn.then);
+    let or_else = ranges_of(&mut txn.or_else);
+    Submission::single(store, txn.into(), store.deadline_in(timeout), move |response| {
+        let answer = response.into_txn()?;
+        let (verdict, asked) = match answer.succeeded {
+            true => (Verdict::Yes, then),
+            false => (Verdict::CompareFailed, or_else),
+        };
+        let revision = answer.revision;
+        let asked = asked.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        let subs = answer.ops.into_iter().zip(asked);
+        let subs = subs.map(|(op, asked)| op_answer(op, revision, asked)).collect();
+        Ok(Answer { subs, ..Answer::new(verdict, revision) })
+    })
+}
+
+/// The ranges of a branch as they were asked for; the branch gets them as they are
+/// sent.
+fn ranges_of(ops: &mut [Op]) -> Vec<Option<Range>> {
+    let of = |op: &mut Op| match op {
+        Op::Range(range) => {
+            let sent = pager::sent(range);
+            Some(std::mem::replace(range, sent))
+        }
+        _ => None,
+    };
+    ops.iter_mut().map(of).collect()
+}
+
+fn op_answer(op: OpAnswer, revision: i64, asked: Option<&Range>) -> Answer {
+    match op {
+        OpAnswer::Put(prev) => {
+            Answer { kvs: prev.into_iter().collect(), ..Answer::new(Verdict::Yes, revision) }
+        }
+        OpAnswer::Delete { deleted, prev } => {
+            Answer { kvs: prev, total: deleted, ..Answer::new(Verdict::Yes, revision) }
+        }
+        OpAnswer::Range(mut found) => {
+            let single = asked.is_some_and(|asked| asked.keys.end == RangeEnd::Single);
+            if let Some(asked) = asked {
+                pager::arrange(asked, &mut found);
+            }
+            Answer { revision, ..found_answer(found, single) }
+        }
+    }
+}
+
+fn found_answer(found: Found, single: bool) -> Answer {
+    let none = single && found.total == 0;
+    let verdict = if none { Verdict::NotFound } else { Verdict::Yes };
+    Answer { verdict, ..Answer::of_range(found) }
+}
+
+/// A range on its way, page by page.
+struct Reading {
+    store: Arc<Store>,
+    timeout: Option<Duration>,
+    /// Who can give it up; without, nobody waits for the pages.
+    op: Option<Arc<Submitted>>,
+    /// None when it is finished.
+    unfinished: Mutex<Option<(Pager, OnFound)>>,
+}
+
+type OnFound = Box<dyn FnOnce(Result<Found>) + Send>;
+
+/// Where the answer to a page goes.
+enum Page {
+    Asking,
+    /// It came before asking was over.
+    Answered(Result<Found>),
+    /// Whoever answers goes on.
+    Left,
+}
+
+impl Reading {
+    fn begin(
+        store: &Arc<Store>,
+        range: Range,
+        timeout: Option<Duration>,
+        op: Option<Arc<Submitted>>,
+        done: OnFound,
+    ) {
+        let pager = Pager::new(range, store.wants_pages());
+        let unfinished = Mutex::new(Some((pager, done)));
+        Arc::new(Self { store: store.clone(), timeout, op, unfinished }).go();
+    }
+
+    /// Asks for pages until one is not answered at once, or all are.
+    fn go(self: Arc<Self>) {
+        while let Some(page) = self.next() {
+            let slot = Arc::new(Mutex::new(Page::Asking));
+            let (me, given) = (self.clone(), slot.clone());
+            let done = Completion::new(move |answer| {
+                let answer = answer.and_then(Response::into_range);
+                {
+                    let mut slot = given.hold();
+                    if matches!(*slot, Page::Asking) {
+                        *slot = Page::Answered(answer);
+                        return;
+                    }
+                }
+                me.take(answer);
+                me.go();
+            });
+            let deadline = self.store.deadline_in(self.timeout);
+            let flight = self.store.submit(page.into(), deadline, done);
+            let wanted = match (&self.op, flight) {
+                (Some(op), flight) => op.under_way(flight),
+                (None, Some(flight)) => {
+                    flight.leave();
+                    true
+                }
+                (None, None) => true,
+            };
+            let answered = std::mem::replace(&mut *slot.hold(), Page::Left);
+            match answered {
+                Page::Answered(answer) if wanted => self.take(answer),
+                _ => return,
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Range> {
+        self.unfinished.hold().as_ref()?.0.next()
+    }
+
+    fn take(&self, answer: Result<Found>) {
+        let mut unfinished = self.unfinished.hold();
+        let Some((pager, _)) = &mut *unfinished else { return };
+        let taken = pager.take(answer);
+        if taken.is_ok() && pager.next().is_some() {
+            return;
+        }
+        let Some((pager, done)) = unfinished.take() else { return };
+        drop(unfinished);
+        done(taken.map(|()| pager.finish()));
+    }
 }

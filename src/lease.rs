@@ -1,9 +1,14 @@
 //! A lease that is kept alive, and that knows when it must count as lost.
 
+mod owned;
+
+pub use owned::{LostConsumer, LostNotice, OwnedLease};
+
 use crate::backend::{Backend, Completion};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
 use crate::request::{Request, Response};
+use crate::signal::Once;
 use crate::store::Store;
 use crate::sync::Lock;
 use crate::sys;
@@ -17,9 +22,27 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 type OnLost = Box<dyn Fn(i64, &str) + Send + Sync>;
 
+/// How long a lease lives without renewals, and how much earlier than by the clock it
+/// counts as lost, so that its owner knows before the server gives its keys away.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    pub ttl: Duration,
+    pub margin: Duration,
+}
+
+impl Terms {
+    pub fn of(ttl: Duration) -> Self {
+        Self { ttl, margin: (ttl / 8).min(Duration::from_millis(500)) }
+    }
+
+    fn valid_since(self, sent: Duration) -> Duration {
+        sent + self.ttl - self.margin
+    }
+}
+
 pub struct Lease {
     pub id: i64,
-    ttl: Duration,
+    terms: Terms,
     backend: Arc<dyn Backend>,
     timer: Arc<Timer>,
     state: Mutex<State>,
@@ -45,16 +68,17 @@ impl Lease {
     /// thread; it must not block.
     pub fn grant(
         store: &Store,
-        ttl: Duration,
+        terms: Terms,
         deadline: Instant,
         on_lost: impl Fn(i64, &str) + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
-        let id = sys::random_id();
+        let (id, ttl) = (sys::random_id(), terms.ttl);
         let mut sent = sys::boottime();
-        let unused = |error| match error {
+        let unused = |error| match (error, store.check_open()) {
             // A lease that nobody uses ends by itself.
-            Error::Indeterminate(why) | Error::Lost(why) => Error::Unavailable(why),
-            other => other,
+            (Error::Indeterminate(_) | Error::Lost(_), Err(closed)) => closed,
+            (Error::Indeterminate(why) | Error::Lost(why), Ok(())) => Error::Unavailable(why),
+            (other, _) => other,
         };
         let grant = Request::Grant { lease: id, ttl_s: ttl.as_secs() as i64 };
         store.call_until(grant, deadline).map_err(unused)?;
@@ -65,13 +89,14 @@ impl Lease {
         }
         let lease = Arc::new(Self {
             id,
-            ttl,
+            terms,
             backend: store.backend().clone(),
             timer: store.timer().clone(),
-            state: Mutex::new(State { valid_until: sent + ttl - margin(ttl), phase: Phase::Live }),
+            state: Mutex::new(State { valid_until: terms.valid_since(sent), phase: Phase::Live }),
             on_lost: Box::new(on_lost),
         });
         lease.renew_after(ttl / 3);
+        store.note_lease(&lease);
         Ok(lease)
     }
 
@@ -86,6 +111,14 @@ impl Lease {
             return false;
         }
         phase == Phase::Live
+    }
+
+    /// How long its keys are surely there, should no renewal succeed.
+    pub fn left(&self) -> Duration {
+        if !self.is_alive() {
+            return Duration::ZERO;
+        }
+        self.state.hold().valid_until.saturating_sub(sys::boottime())
     }
 
     pub fn lose(&self, why: &str) {
@@ -115,11 +148,22 @@ impl Lease {
         self.state.hold().phase = Phase::Closed;
     }
 
-    /// Ends the lease on the server, and with it its keys. `done` hears whether
-    /// that is certain.
-    pub fn revoke(&self, deadline: Instant, done: impl FnOnce(Result<Response>) + Send + 'static) {
+    /// Begins to end the lease on the server, and with it its keys. What is returned
+    /// gets whether that is certain.
+    pub fn revoke(&self, deadline: Instant) -> Arc<Once<Result<()>>> {
         self.stop();
-        self.backend.submit(Request::Revoke { lease: self.id }, deadline, Completion::new(done));
+        let revoked = Arc::new(Once::default());
+        let given = revoked.clone();
+        let done = Completion::new(move |answer| given.set(answer.map(drop)));
+        self.backend.submit(Request::Revoke { lease: self.id }, deadline, done);
+        revoked
+    }
+
+    /// Likewise after a time, in which it is renewed no more.
+    pub fn revoke_after(self: &Arc<Self>, delay: Duration) {
+        self.stop();
+        let lease = self.clone();
+        self.timer.after(delay, move || drop(lease.revoke(Instant::now() + lease.terms.ttl)));
     }
 
     fn renew_after(self: &Arc<Self>, delay: Duration) {
@@ -137,7 +181,7 @@ impl Lease {
         }
         let sent = sys::boottime();
         let left = self.state.hold().valid_until.saturating_sub(sent);
-        let deadline = Instant::now() + ATTEMPT.min(self.ttl / 3).min(left);
+        let deadline = Instant::now() + ATTEMPT.min(self.terms.ttl / 3).min(left);
         let weak: Weak<Self> = Arc::downgrade(self);
         let done = Completion::new(move |answer| {
             if let Some(lease) = weak.upgrade() {
@@ -150,9 +194,9 @@ impl Lease {
     fn renewed(self: &Arc<Self>, sent: Duration, answer: Result<Response>) {
         match answer {
             Ok(_) => {
-                self.state.hold().valid_until = sent + self.ttl - margin(self.ttl);
+                self.state.hold().valid_until = self.terms.valid_since(sent);
                 self.renew_after(
-                    (self.ttl / 3).saturating_sub(sys::boottime().saturating_sub(sent)),
+                    (self.terms.ttl / 3).saturating_sub(sys::boottime().saturating_sub(sent)),
                 );
             }
             Err(Error::Lost(why)) => self.lose(&why),
@@ -164,10 +208,4 @@ impl Lease {
             }
         }
     }
-}
-
-/// How much earlier than by the clock a lease counts as lost, so that its owner
-/// knows before the server gives its keys away.
-fn margin(ttl: Duration) -> Duration {
-    (ttl / 8).min(Duration::from_millis(500))
 }

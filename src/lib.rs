@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! C caller -> ffi (check, convert, guard)
-//!          -> store, kv, temp_key, lock, watch (what both backends share)
+//!          -> store, op, kv, lease, temp_key, lock, watch (what both backends share)
 //!          -> backend: mem | etcd
 //! C callback <- dispatch <- watch queue <- backend
 //! ```
@@ -24,7 +24,10 @@ mod kv;
 mod lease;
 mod lock;
 mod log;
+mod namespace;
+mod op;
 mod options;
+mod pager;
 mod request;
 mod runtime;
 mod signal;

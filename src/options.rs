@@ -50,6 +50,7 @@ pub struct Options {
     pub debug: bool,
     pub max_request: usize,
     pub keepalive: Duration,
+    pub namespace: String,
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -167,9 +168,9 @@ const TABLE: &[Item] = &[
     Item {
         name: "namespace",
         default: "none",
-        built: Built::NotYet,
-        kind: Kind::Text(|_, _| ()),
-        meaning: "prefix of all keys",
+        built: Built::Yes,
+        kind: Kind::Text(|o, v| o.namespace = v),
+        meaning: "prefix of all keys, lock names included, that this handle never sees",
     },
     Item {
         name: "user",
@@ -218,6 +219,7 @@ impl Default for Options {
             debug: false,
             max_request: 1536 * 1024,
             keepalive: 10 * S,
+            namespace: String::new(),
         }
     }
 }
@@ -301,7 +303,7 @@ impl Item {
 }
 
 /// Leases have whole seconds, and the server makes 2 of less.
-fn whole_seconds(time: Duration) -> Duration {
+pub fn whole_seconds(time: Duration) -> Duration {
     let up = u64::from(time.subsec_nanos() > 0);
     Duration::from_secs((time.as_secs() + up).max(2))
 }
@@ -361,9 +363,7 @@ mod tests {
 
     #[test]
     fn known_options_that_are_not_built_say_so() {
-        for item in
-            ["namespace=a/", "user=u", "password=p", "password_file=f", "sync=1m", "dispatch=poll"]
-        {
+        for item in ["user=u", "password=p", "password_file=f", "sync=1m", "dispatch=poll"] {
             let name = item.split('=').next().expect("a name");
             match Options::parse(item) {
                 Err(Error::Unsupported(why)) => {

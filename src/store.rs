@@ -2,37 +2,44 @@
 
 use crate::backend::etcd::EtcdBackend;
 use crate::backend::mem::{Mem, MemBackend};
-use crate::backend::Backend;
+use crate::backend::{Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
 use crate::dispatch::Pool;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::gate::{self, unique_id, Callbacks};
-use crate::lock::DistLock;
+use crate::lease::Lease;
+use crate::lock::{Acquisition, DistLock};
 use crate::log::LOG;
+use crate::namespace::Namespace;
 use crate::options::Options;
 use crate::request::{Range, Request, Response};
 use crate::runtime::Runtime;
+use crate::signal::Once;
 use crate::state::{StateConsumer, StateEvents};
-use crate::sync::Lock;
+use crate::sync::{wait_until, Lock};
 use crate::temp_key::TempKeys;
 use crate::timer::Timer;
-use crate::types::KeyRange;
-use crate::watch::Watcher;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 pub struct Store {
     callbacks: Arc<Callbacks>,
     options: Options,
+    namespace: Arc<Namespace>,
     backend: Arc<dyn Backend>,
     runtime: Arc<Runtime>,
     closed: AtomicBool,
     /// Whoever waits for changes, to be ended when the store is closed.
     feeds: Mutex<Feeds>,
+    /// Whoever waits for a lock, likewise.
+    acquiring: Mutex<HashMap<u64, Arc<Acquisition>>>,
+    acquired: Condvar,
+    /// Those that are kept alive.
+    leases: Mutex<Vec<Weak<Lease>>>,
     state: Arc<StateEvents>,
     temp_keys: Arc<TempKeys>,
     lock: Arc<DistLock>,
@@ -43,6 +50,17 @@ struct Feeds {
     open: HashMap<u64, Weak<Feed>>,
     /// Entries are swept when there are so many.
     sweep_at: usize,
+}
+
+/// What has a handle and hangs on a store.
+pub trait Child: Send + Sync {
+    fn store_id(&self) -> u64;
+
+    /// Begins to end it with its store; what is returned is set when that is done.
+    fn end(&self, deadline: Instant) -> Option<Arc<Once<Result<()>>>>;
+
+    /// After the last callback.
+    fn ended(&self, _deadline: Instant) {}
 }
 
 pub enum Closed {
@@ -67,12 +85,16 @@ impl Store {
             state: StateEvents::new(callbacks.clone(), runtime.pool.clone()),
             callbacks,
             temp_keys: TempKeys::new(me.clone(), options.temp_ttl),
-            lock: DistLock::new(me.clone(), options.lock.clone(), options.lock_ttl),
+            lock: DistLock::new(me.clone(), &options.lock, options.lock_ttl),
+            namespace: Arc::new(Namespace::new(&options.namespace)),
             options,
             backend,
             runtime,
             closed: AtomicBool::new(false),
             feeds: Mutex::default(),
+            acquiring: Mutex::default(),
+            acquired: Condvar::new(),
+            leases: Mutex::default(),
         });
         if let Err(error) = store.wait_until_reachable() {
             store.close(Vec::new());
@@ -86,8 +108,7 @@ impl Store {
         if self.options.wait.is_zero() {
             return Ok(());
         }
-        let probe = Range { limit: 1, ..Range::new(KeyRange::single("\0")) };
-        self.call_until(probe.into(), Instant::now() + self.options.wait).map(drop)
+        self.call_until(Range::probe().into(), Instant::now() + self.options.wait).map(drop)
     }
 
     pub fn id(&self) -> u64 {
@@ -127,6 +148,17 @@ impl Store {
         Instant::now() + self.options.timeout
     }
 
+    /// Likewise, for one with a timeout of its own.
+    pub fn deadline_in(&self, timeout: Option<Duration>) -> Instant {
+        const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+        Instant::now() + timeout.unwrap_or(self.options.timeout).min(LONG)
+    }
+
+    /// Whether large ranges are read in pages.
+    pub fn wants_pages(&self) -> bool {
+        self.backend.wants_pages()
+    }
+
     pub fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
@@ -139,9 +171,42 @@ impl Store {
     }
 
     pub fn call_until(&self, request: Request, deadline: Instant) -> Result<Response> {
+        let request = self.admit(request)?;
+        let mut response = self.backend.call(request, deadline)?;
+        self.namespace.leave(&mut response);
+        Ok(response)
+    }
+
+    /// Begins a request; see [`Backend::submit`].
+    pub fn submit(
+        &self,
+        request: Request,
+        deadline: Instant,
+        done: Completion,
+    ) -> Option<Box<dyn Flight>> {
+        let request = match self.admit(request) {
+            Ok(request) => request,
+            Err(error) => {
+                done.complete(Err(error));
+                return None;
+            }
+        };
+        let done = done.through(&self.namespace);
+        self.backend.submit(request, deadline, done)
+    }
+
+    /// The request as the backend gets it.
+    fn admit(&self, mut request: Request) -> Result<Request> {
         self.check_open()?;
-        request.check_size(self.options.max_request)?;
-        self.backend.call(request, deadline)
+        self.namespace.enter(&mut request);
+        request.check(self.options.max_request)?;
+        Ok(request)
+    }
+
+    /// Begins to watch; see [`Backend::watch`].
+    pub fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken {
+        let (wanted, sink) = self.namespace.watch(wanted, sink);
+        self.backend.watch(wanted, sink)
     }
 
     pub fn temp_key(self: &Arc<Self>, key: Bytes) -> Result<()> {
@@ -154,9 +219,24 @@ impl Store {
         self.state.listen(consumer)
     }
 
+    /// Makes a fault happen, and has those look around whom it may concern.
     pub fn fault(&self, spec: &str) -> Result<()> {
         self.check_open()?;
-        self.backend.fault(spec)
+        self.backend.fault(spec)?;
+        let leases: Vec<_> = self.leases.hold().iter().filter_map(Weak::upgrade).collect();
+        leases.iter().try_for_each(|lease| match lease.check() {
+            Err(Error::Lost(_)) => Ok(()),
+            other => other,
+        })
+    }
+
+    /// Notes a lease that is kept alive.
+    pub fn note_lease(&self, lease: &Arc<Lease>) {
+        let mut leases = self.leases.hold();
+        if leases.len() == leases.capacity() {
+            leases.retain(|lease| lease.strong_count() > 0);
+        }
+        leases.push(Arc::downgrade(lease));
     }
 
     /// Has the feed ended when the store is closed.
@@ -171,30 +251,67 @@ impl Store {
         Ok(())
     }
 
+    /// Has a wait for a lock ended when the store is closed, which waits for that.
+    pub fn acquiring<'a>(&'a self, acquisition: &Arc<Acquisition>) -> Result<Acquiring<'a>> {
+        let mut acquiring = self.acquiring.hold();
+        self.check_open()?;
+        let id = unique_id();
+        acquiring.insert(id, acquisition.clone());
+        Ok(Acquiring { store: self, id })
+    }
+
+    fn end_acquiring(&self, deadline: Instant) {
+        let mut acquiring = self.acquiring.hold();
+        let waiting: Vec<_> = acquiring.values().cloned().collect();
+        drop(acquiring);
+        for acquisition in waiting {
+            acquisition.end(Error::Closed);
+        }
+        acquiring = self.acquiring.hold();
+        while !acquiring.is_empty() {
+            let (next, in_time) = wait_until(&self.acquired, acquiring, Some(deadline));
+            acquiring = next;
+            if !in_time {
+                return;
+            }
+        }
+    }
+
+    pub fn lock_ttl(&self) -> Duration {
+        self.options.lock_ttl
+    }
+
     pub fn refuse_own_callback(&self, what: &str) -> Result<()> {
         gate::refuse_inside(self.id(), what)
     }
 
-    /// Ends everything. `watchers` are those with a handle; whoever calls this has
-    /// retired the handles, so it is called once.
-    pub fn close(&self, watchers: Vec<Arc<Watcher>>) -> Closed {
+    /// Ends everything. `children` are those with a handle; whoever calls this has
+    /// retired the store's handle, so it is called once.
+    pub fn close(&self, children: Vec<Arc<dyn Child>>) -> Closed {
         let deadline = Instant::now() + self.options.close_timeout;
         let feeds = {
             let mut feeds = self.feeds.hold();
+            // Whoever waits for a lock is entered before this, or not at all.
+            let _acquiring = self.acquiring.hold();
             self.closed.store(true, Ordering::Release);
             std::mem::take(&mut feeds.open)
         };
-        for watcher in watchers {
-            watcher.end();
-        }
+        let mut ending: Vec<_> = children.iter().filter_map(|child| child.end(deadline)).collect();
         for feed in feeds.into_values().filter_map(|feed| feed.upgrade()) {
             feed.close(Error::Closed);
         }
         self.backend.abort();
-        self.lock.close(deadline);
+        ending.extend(self.lock.close(deadline));
+        self.end_acquiring(deadline);
+        for ended in ending {
+            ended.take(Some(deadline));
+        }
         self.temp_keys.close(deadline);
         self.state.close();
-        let quiet = self.callbacks.wait(deadline);
+        let quiet = self.callbacks.shut(deadline);
+        for child in children {
+            child.ended(deadline);
+        }
         self.backend.close();
         Runtime::release(deadline);
         if quiet {
@@ -205,12 +322,28 @@ impl Store {
     }
 }
 
+/// A wait for a lock, while it lives.
+pub struct Acquiring<'a> {
+    store: &'a Store,
+    id: u64,
+}
+
+impl Drop for Acquiring<'_> {
+    fn drop(&mut self) {
+        self.store.acquiring.hold().remove(&self.id);
+        self.store.acquired.notify_all();
+    }
+}
+
 fn backend(endpoint: Endpoint, options: &Options, runtime: &Runtime) -> Result<Arc<dyn Backend>> {
     Ok(match endpoint {
         Endpoint::Mem(name) => {
             let mem = Mem::named(name);
             Arc::new(MemBackend::new(mem, runtime.timer.clone()))
         }
-        Endpoint::Etcd(urls) => Arc::new(EtcdBackend::new(urls, options, runtime.io()?.clone())?),
+        Endpoint::Etcd(urls) => {
+            let (io, timer) = (runtime.io()?.clone(), runtime.timer.clone());
+            Arc::new(EtcdBackend::new(urls, options, io, timer)?)
+        }
     })
 }

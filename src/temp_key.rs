@@ -3,15 +3,14 @@
 
 use crate::dispatch::{Schedule, Strand};
 use crate::error::{Error, Result};
-use crate::feed::Feed;
-use crate::lease::Lease;
-use crate::request::{Compare, Comparison, Op, Range, Target, Txn, TxnAnswer};
-use crate::signal::Once;
+use crate::feed::{Feed, Known, Seen, Wish};
+use crate::lease::{Lease, Terms};
+use crate::request::{Compare, Delete, Put, Range, Target, Txn};
 use crate::state::State;
 use crate::store::Store;
 use crate::sync::{wait_until, Lock};
 use crate::types::{Event, EventKind, KeyRange};
-use crate::watch::{Consumer, Kinds, Watcher};
+use crate::watch::{Consumer, Kinds, To, Watcher};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -81,7 +80,7 @@ impl TempKeys {
             return Ok(lease);
         }
         let me = Arc::downgrade(self);
-        let lease = Lease::grant(store, self.ttl, deadline, move |id, why| {
+        let lease = Lease::grant(store, Terms::of(self.ttl), deadline, move |id, why| {
             if let Some(me) = me.upgrade() {
                 me.lost(id, why);
             }
@@ -89,7 +88,7 @@ impl TempKeys {
         let mut inner = self.inner.hold();
         if inner.closed {
             drop(inner);
-            lease.revoke(store.deadline(), |_| ());
+            lease.revoke(store.deadline());
             return Err(Error::Closed);
         }
         inner.own.push(lease.id);
@@ -105,14 +104,11 @@ impl TempKeys {
         lease: &Arc<Lease>,
         revision: i64,
     ) -> Result<()> {
-        let feed = Feed::open_at(
-            store,
-            KeyRange::single(key.clone()),
-            revision + 1,
-            BTreeMap::from([(key.clone(), 0)]),
-        )?;
+        let wish = Wish::changes(KeyRange::single(key.clone()));
+        let known = Known::from([(key.clone(), Seen { create: 0, modified: revision })]);
+        let feed = Feed::open_at(store, &wish, revision + 1, known)?;
         let consumer = Guard { keys: Arc::downgrade(self), lease: lease.clone(), revision };
-        let guard = Watcher::new(store, feed, Kinds::ALL, Box::new(consumer));
+        let guard = Watcher::new(store, feed, Kinds::ALL, To::Push(Box::new(consumer)));
         let entered = TempKey { lease: lease.id, revision, guard: guard.clone() };
         let mut inner = self.inner.hold();
         let former = if inner.closed { None } else { inner.keys.insert(key, entered) };
@@ -215,24 +211,20 @@ impl TempKeys {
             key.guard.end();
         }
         if let Some(lease) = lease {
-            let revoked = Arc::new(Once::default());
-            let done = revoked.clone();
-            lease.revoke(deadline, move |_| done.set(()));
-            revoked.take(Some(deadline));
+            lease.revoke(deadline).take(Some(deadline));
         }
     }
 }
 
-fn put(key: &Bytes, lease: i64) -> Op {
-    Op::Put { key: key.clone(), value: VALUE, lease }
+fn put(key: &Bytes, lease: i64) -> Put {
+    Put { lease, ..Put::new(key.clone(), VALUE) }
 }
 
 /// Deletes the key if it is as it was stored at `revision`.
 fn delete_if(key: &Bytes, revision: i64) -> Txn {
-    let target = Target::ModRevision(revision);
     Txn {
-        compares: vec![Compare { key: key.clone(), target, comparison: Comparison::Equal }],
-        then: vec![Op::Delete(KeyRange::single(key.clone()))],
+        compares: vec![Compare::equal(key.clone(), Target::ModRevision(revision))],
+        then: vec![Delete::new(KeyRange::single(key.clone())).into()],
         idempotent: true,
         ..Txn::default()
     }
@@ -244,16 +236,16 @@ fn restore_key(store: &Store, key: &Bytes, own: &[i64], lease: i64) -> Result<Op
     loop {
         let target = if seen == 0 { Target::CreateRevision(0) } else { Target::ModRevision(seen) };
         let txn = Txn {
-            compares: vec![Compare { key: key.clone(), target, comparison: Comparison::Equal }],
-            then: vec![put(key, lease)],
-            or_else: vec![Op::Range(Range::new(KeyRange::single(key.clone())))],
+            compares: vec![Compare::equal(key.clone(), target)],
+            then: vec![put(key, lease).into()],
+            or_else: vec![Range::new(KeyRange::single(key.clone())).into()],
             idempotent: true,
         };
-        let TxnAnswer { succeeded, revision, ranges } = store.call(txn.into())?.into_txn()?;
-        if succeeded {
-            return Ok(Some(revision));
+        let answer = store.call(txn.into())?.into_txn()?;
+        if answer.succeeded {
+            return Ok(Some(answer.revision));
         }
-        match ranges.first().and_then(|found| found.kvs.first()) {
+        match answer.found() {
             Some(kv) if kv.lease == lease => return Ok(Some(kv.mod_revision)),
             Some(kv) if own.contains(&kv.lease) => seen = kv.mod_revision,
             Some(_) => return Ok(None),

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 type Task = Box<dyn FnOnce() + Send>;
 
+/// A task that is not due yet.
+pub struct Entry((Instant, u64));
+
 #[derive(Default)]
 pub struct Timer {
     state: Mutex<State>,
@@ -21,6 +24,8 @@ struct State {
     /// By time; the number keeps tasks of one instant apart and in order.
     tasks: BTreeMap<(Instant, u64), Task>,
     next: u64,
+    /// When the thread looks around next; none: when it is told.
+    sleeps_until: Option<Instant>,
     stopped: bool,
 }
 
@@ -33,16 +38,28 @@ impl Timer {
         Ok((timer, thread))
     }
 
-    pub fn at(&self, when: Instant, task: impl FnOnce() + Send + 'static) {
+    /// What is returned can call it off.
+    pub fn at(&self, when: Instant, task: impl FnOnce() + Send + 'static) -> Entry {
         let mut state = self.state.hold();
-        let number = state.next;
+        let entry = (when, state.next);
         state.next += 1;
-        state.tasks.insert((when, number), Box::new(task));
-        self.changed.notify_one();
+        state.tasks.insert(entry, Box::new(task));
+        // Waking a thread costs more than its looking around in vain later.
+        let oversleeps = state.sleeps_until.is_none_or(|until| when < until);
+        drop(state);
+        if oversleeps {
+            self.changed.notify_one();
+        }
+        Entry(entry)
+    }
+
+    pub fn call_off(&self, entry: &Entry) {
+        let task = self.state.hold().tasks.remove(&entry.0);
+        drop(task);
     }
 
     pub fn after(&self, delay: Duration, task: impl FnOnce() + Send + 'static) {
-        self.at(Instant::now() + delay, task);
+        let _never_called_off = self.at(Instant::now() + delay, task);
     }
 
     /// Ends the thread; tasks that are not due are dropped.
@@ -58,6 +75,7 @@ impl Timer {
                 Some(entry) if entry.key().0 <= Instant::now() => entry.remove(),
                 first => {
                     let when = first.map(|entry| entry.key().0);
+                    state.sleeps_until = when;
                     state = wait_until(&self.changed, state, when).0;
                     continue;
                 }

@@ -24,16 +24,18 @@ pub enum EventKind {
 pub struct Event {
     pub kind: EventKind,
     pub kv: KeyValue,
+    /// The key before, where that was asked for and is known.
+    pub prev: Option<KeyValue>,
 }
 
 impl Event {
-    pub fn put(kv: KeyValue) -> Self {
-        Self { kind: EventKind::Put, kv }
+    pub fn put(kv: KeyValue, prev: Option<KeyValue>) -> Self {
+        Self { kind: EventKind::Put, kv, prev }
     }
 
-    pub fn delete(key: Bytes, revision: i64) -> Self {
+    pub fn delete(key: Bytes, revision: i64, prev: Option<KeyValue>) -> Self {
         let kv = KeyValue { key, mod_revision: revision, ..KeyValue::default() };
-        Self { kind: EventKind::Delete, kv }
+        Self { kind: EventKind::Delete, kv, prev }
     }
 
     pub fn revision(&self) -> i64 {
@@ -42,13 +44,13 @@ impl Event {
 }
 
 /// Which keys: one, or `[key, end)`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyRange {
     pub key: Bytes,
     pub end: RangeEnd,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RangeEnd {
     /// `key` alone.
     Single,
@@ -58,9 +60,32 @@ pub enum RangeEnd {
     Unbounded,
 }
 
+/// The lowest key there can be, because none is empty.
+const LOWEST: &[u8] = b"\0";
+
 impl KeyRange {
     pub fn single(key: impl Into<Bytes>) -> Self {
         Self { key: key.into(), end: RangeEnd::Single }
+    }
+
+    /// All keys from `key` on, to before `end` or to the last.
+    pub fn from(key: Bytes, end: RangeEnd) -> Self {
+        let key = if key.is_empty() { Bytes::from_static(LOWEST) } else { key };
+        if matches!(&end, RangeEnd::Before(end) if *end == LOWEST) {
+            return Self::nothing();
+        }
+        Self { key, end }
+    }
+
+    /// Nothing is before the lowest key; but by this end etcd means the last one.
+    fn nothing() -> Self {
+        let some = Bytes::from_static(b"nothing");
+        Self { key: some.clone(), end: RangeEnd::Before(some) }
+    }
+
+    /// No key can be in it.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.end, RangeEnd::Before(end) if *end <= self.key)
     }
 
     /// All keys that begin with `prefix`.
@@ -73,7 +98,7 @@ impl KeyRange {
                 RangeEnd::Before(end.into())
             }
         };
-        Self { key: Bytes::copy_from_slice(prefix), end }
+        Self::from(Bytes::copy_from_slice(prefix), end)
     }
 
     /// All keys with `start <= key <= end`; none if that is impossible.
@@ -81,9 +106,7 @@ impl KeyRange {
         if end.is_empty() || start[..] > *end {
             return None;
         }
-        // The lowest key there can be, because none is empty.
-        let key = if start.is_empty() { Bytes::from_static(b"\0") } else { start };
-        Some(Self { key, end: RangeEnd::Before([end, b"\0"].concat().into()) })
+        Some(Self::from(start, RangeEnd::Before([end, LOWEST].concat().into())))
     }
 
     pub fn contains(&self, key: &[u8]) -> bool {
@@ -104,6 +127,7 @@ mod tests {
         assert_eq!(KeyRange::prefix(b"a").end, RangeEnd::Before(Bytes::from_static(b"b")));
         assert_eq!(KeyRange::prefix(b"a\xff").end, RangeEnd::Before(Bytes::from_static(b"b")));
         assert_eq!(KeyRange::prefix(b"\xff\xff").end, RangeEnd::Unbounded);
+        assert!(KeyRange::prefix(b"").contains(b"\0") && !KeyRange::prefix(b"").contains(b""));
     }
 
     #[test]
@@ -111,6 +135,17 @@ mod tests {
         let range = KeyRange::inclusive(Bytes::from_static(b"a"), b"b").expect("not empty");
         for (key, inside) in [(&b"a"[..], true), (b"ab", true), (b"b", true), (b"b\0", false)] {
             assert_eq!(range.contains(key), inside, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_before_the_lowest_key() {
+        let before = |end| KeyRange::from("a".into(), RangeEnd::Before(Bytes::from_static(end)));
+        assert!(before(b"\0").is_empty() && before(b"a").is_empty() && before(b"A").is_empty());
+        assert!(!before(b"\0").contains(b"a") && !before(b"a\0").is_empty());
+        for key in ["", "\0", "a"] {
+            let range = KeyRange::from(key.into(), RangeEnd::Before(Bytes::from_static(b"\0")));
+            assert!(range.is_empty() && range.end != RangeEnd::Before(Bytes::from_static(b"\0")));
         }
     }
 

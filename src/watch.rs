@@ -1,11 +1,12 @@
-//! Watches as a caller sees them: one change waited for, or a function called for
-//! each.
+//! Watches as a caller sees them: a change or event waited for, or a function called
+//! for each.
 
 use crate::dispatch::{Schedule, Strand};
 use crate::error::{Error, Result};
-use crate::feed::{Feed, Next};
+use crate::feed::{Feed, Item, Next, Wish};
 use crate::gate::Gate;
-use crate::store::Store;
+use crate::signal::Once;
+use crate::store::{Child, Store};
 use crate::sync::Lock;
 use crate::types::{Event, EventKind, KeyRange};
 use bytes::Bytes;
@@ -15,9 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Events delivered in one go, before other watches get the thread.
 const BATCH: usize = 64;
-
-/// How long to wait before a failed repair is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which kinds of change are asked for, and whether a delete is the last one.
 #[derive(Clone, Copy)]
@@ -50,54 +48,90 @@ impl Kinds {
 pub trait Consumer: Send {
     /// False ends the watch.
     fn change(&mut self, event: &Event) -> bool;
+    /// Anything; by default changes alone.
+    fn item(&mut self, item: &Item) -> bool {
+        match item {
+            Item::Change { event, .. } => self.change(event),
+            _ => true,
+        }
+    }
     /// The last call of a watch that had to end.
     fn ended(&mut self, why: &Error);
 }
 
+/// Keeps what a watch reported until the next one, for who pulls.
+pub trait Keeper: Send {
+    /// Where the caller finds it.
+    fn keep(&mut self, told: Told) -> Result<Address>;
+}
+
+pub enum Told {
+    Item(Item),
+    Ended(Error),
+}
+
+/// Of something that a [`Keeper`] keeps.
+pub struct Address(pub *const ());
+
+pub enum To {
+    Push(Box<dyn Consumer>),
+    Pull(Box<dyn Keeper>),
+}
+
 /// Waits for the next change of a key; none when the time ran out.
-pub fn next_change(store: &Store, key: Bytes, timeout: Option<Duration>) -> Result<Option<Event>> {
-    let feed = Feed::open(store, KeyRange::single(key))?;
+pub fn next_change(
+    store: &Arc<Store>,
+    key: Bytes,
+    timeout: Option<Duration>,
+) -> Result<Option<Event>> {
+    let feed = Feed::open(store, &Wish::changes(KeyRange::single(key)))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let event = feed.next(store, deadline);
+    let event = feed.next_change(store, deadline);
     feed.close(Error::Closed);
     event
 }
 
-/// Begins a watch of one key; its consumer hears nothing before it is activated.
-pub fn of_key(
-    store: &Arc<Store>,
-    key: Bytes,
-    kinds: Kinds,
-    consumer: Box<dyn Consumer>,
-) -> Result<Arc<Watcher>> {
-    store.pool().ensure_thread()?;
-    let feed = Feed::open(store, KeyRange::single(key))?;
-    Ok(Watcher::new(store, feed, kinds, consumer))
+/// Begins a watch; its consumer hears nothing before it is activated.
+pub fn open(store: &Arc<Store>, wish: &Wish, kinds: Kinds, to: To) -> Result<Arc<Watcher>> {
+    if matches!(to, To::Push(_)) {
+        store.pool().ensure_thread()?;
+    }
+    let feed = Feed::open(store, wish)?;
+    Ok(Watcher::new(store, feed, kinds, to))
 }
 
-/// A watch of one key.
+/// A watch with its consumer.
 pub struct Watcher {
     store: Weak<Store>,
     feed: Arc<Feed>,
     kinds: Kinds,
     gate: Gate,
     schedule: Schedule,
-    consumer: Mutex<Box<dyn Consumer>>,
+    /// None when the watch is over: whoever consumed has nothing to fear any more.
+    consumer: Mutex<Option<Box<dyn Consumer>>>,
+    keeper: Mutex<Option<Pulled>>,
+    /// A thread is about to take the next event.
+    pulling: AtomicBool,
     cancelled: AtomicBool,
     /// Run when the callback that is running has returned.
     afterwards: Mutex<Option<Afterwards>>,
+}
+
+struct Pulled {
+    keeper: Box<dyn Keeper>,
+    /// It was told.
+    ended: Option<Error>,
 }
 
 type Afterwards = Box<dyn FnOnce() + Send>;
 
 impl Watcher {
     /// The consumer hears nothing before [`Watcher::activate`].
-    pub fn new(
-        store: &Arc<Store>,
-        feed: Arc<Feed>,
-        kinds: Kinds,
-        consumer: Box<dyn Consumer>,
-    ) -> Arc<Self> {
+    pub fn new(store: &Arc<Store>, feed: Arc<Feed>, kinds: Kinds, to: To) -> Arc<Self> {
+        let (consumer, keeper) = match to {
+            To::Push(consumer) => (Some(consumer), None),
+            To::Pull(keeper) => (None, Some(Pulled { keeper, ended: None })),
+        };
         Arc::new(Self {
             store: Arc::downgrade(store),
             feed,
@@ -105,15 +139,19 @@ impl Watcher {
             gate: Gate::new(store.callbacks()),
             schedule: Schedule::default(),
             consumer: Mutex::new(consumer),
+            keeper: Mutex::new(keeper),
+            pulling: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             afterwards: Mutex::default(),
         })
     }
 
     pub fn activate(self: &Arc<Self>) {
-        let strand: Weak<dyn Strand> = Arc::downgrade(&(self.clone() as Arc<dyn Strand>));
-        self.feed.set_strand(strand);
-        self.wake();
+        if self.consumer.hold().is_some() {
+            let strand: Weak<dyn Strand> = Arc::downgrade(&(self.clone() as Arc<dyn Strand>));
+            self.feed.set_strand(strand);
+            self.wake();
+        }
     }
 
     fn wake(self: &Arc<Self>) {
@@ -122,14 +160,14 @@ impl Watcher {
         }
     }
 
-    pub fn store_id(&self) -> u64 {
-        self.gate.store()
-    }
-
     /// Ends the watch without waiting for its callback.
     pub fn end(&self) {
+        self.end_for(Error::Closed);
+    }
+
+    fn end_for(&self, why: Error) {
         self.gate.shut();
-        self.feed.close(Error::Closed);
+        self.feed.close(why);
     }
 
     /// Ends the watch and waits until its callback is not running, then runs
@@ -137,7 +175,7 @@ impl Watcher {
     /// whether this was the first cancel.
     pub fn cancel(&self, retire: impl FnOnce() + Send + 'static) -> Result<bool> {
         let first = !self.cancelled.swap(true, Ordering::AcqRel);
-        self.end();
+        self.end_for(Error::Canceled);
         if self.gate.is_inside() {
             self.afterwards.hold().get_or_insert(Box::new(retire));
             return Ok(first);
@@ -149,27 +187,44 @@ impl Watcher {
             }
             return Err(circle);
         }
+        self.let_go();
         retire();
         Ok(first)
     }
 
+    /// Drops the consumer, which is not used any more, after it has returned. From
+    /// inside it is left to whoever called it.
+    fn let_go(&self) {
+        self.gate.last(None, || {
+            let consumer = self.consumer.hold().take();
+            let keeper = self.keeper.hold().take();
+            drop((consumer, keeper));
+        });
+    }
+
     /// Lets the consumer in, one call at a time.
     fn pass<T>(&self, call: impl FnOnce(&mut dyn Consumer) -> T) -> Option<T> {
-        let answer = self.gate.pass(|| call(&mut **self.consumer.hold()));
+        let answer = self.gate.pass(|| {
+            let mut consumer = self.consumer.hold();
+            consumer.as_mut().map(|consumer| call(&mut **consumer))
+        });
         let afterwards = self.afterwards.hold().take();
         if let Some(afterwards) = afterwards {
             afterwards();
         }
-        answer
+        answer.flatten()
     }
 
-    /// Delivers one event; false when the watch is over.
-    fn deliver(&self, event: &Event) -> bool {
-        let last = self.kinds.until_deleted && event.kind == EventKind::Delete;
-        if !self.kinds.has(event.kind) {
-            return !last;
+    /// Delivers one item; false when the watch is over.
+    fn deliver(&self, item: &Item) -> bool {
+        let mut last = false;
+        if let Item::Change { event, .. } = item {
+            last = self.kinds.until_deleted && event.kind == EventKind::Delete;
+            if !self.kinds.has(event.kind) {
+                return !last;
+            }
         }
-        let go_on = self.pass(|consumer| consumer.change(event));
+        let go_on = self.pass(|consumer| consumer.item(item));
         go_on == Some(true) && !last
     }
 
@@ -178,6 +233,40 @@ impl Watcher {
             self.pass(|consumer| consumer.ended(why));
         }
         self.end();
+        self.let_go();
+    }
+
+    /// Waits for the next event, for one that pulls; none when the time ran out.
+    pub fn next(&self, timeout: Option<Duration>) -> Result<Option<Address>> {
+        if self.pulling.swap(true, Ordering::AcqRel) {
+            return Err(Error::Invalid("another thread waits for the next event".into()));
+        }
+        let answer = self.pull(timeout);
+        self.pulling.store(false, Ordering::Release);
+        answer
+    }
+
+    fn pull(&self, timeout: Option<Duration>) -> Result<Option<Address>> {
+        let mut pulled = self.keeper.hold();
+        let Some(Pulled { keeper, ended }) = &mut *pulled else {
+            return Err(match self.gate.is_shut() {
+                true => Error::Canceled,
+                false => Error::Invalid("the watch has a callback".into()),
+            });
+        };
+        if let Some(error) = ended {
+            return Err(error.clone());
+        }
+        let store = self.store.upgrade().ok_or(Error::Closed)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        match self.feed.next(&store, deadline) {
+            Ok(item) => item.map(|item| keeper.keep(Told::Item(item))).transpose(),
+            Err(error @ (Error::Closed | Error::Canceled)) => Err(error),
+            Err(error) => {
+                *ended = Some(error.clone());
+                keeper.keep(Told::Ended(error)).map(Some)
+            }
+        }
     }
 }
 
@@ -194,41 +283,51 @@ impl Strand for Watcher {
         let Some(store) = self.store.upgrade() else { return false };
         for _ in 0..BATCH {
             if self.gate.is_shut() {
+                self.let_go();
                 return false;
             }
             match self.feed.try_next() {
-                Next::Event(event) => {
-                    if !self.deliver(&event) {
+                Next::Item(item) => {
+                    if !self.deliver(&item) {
                         self.finish(None);
                         return false;
                     }
                 }
                 Next::Empty => return false,
-                Next::Broken => match self.feed.repair(&store, None) {
-                    Ok(()) => {}
-                    Err(Error::Unavailable(_)) => {
-                        let weak = Arc::downgrade(&self);
-                        store.timer().after(PAUSE, move || {
-                            if let Some(watcher) = weak.upgrade() {
-                                watcher.wake();
-                            }
-                        });
-                        return false;
-                    }
-                    Err(Error::Closed) => return false,
-                    Err(error) => {
-                        self.finish(Some(&error));
-                        return false;
-                    }
-                },
-                Next::Ended(Error::Closed) => return false,
-                Next::Ended(error) => {
-                    self.finish(Some(&error));
-                    return false;
-                }
+                Next::Broken => self.feed.mend(&store),
+                Next::Ended(error) => return self.over(&error),
             }
         }
         true
+    }
+}
+
+impl Watcher {
+    /// There is nothing more to consume; tells why, unless that was asked for.
+    fn over(&self, why: &Error) -> bool {
+        match why {
+            Error::Closed | Error::Canceled => self.let_go(),
+            _ => self.finish(Some(why)),
+        }
+        false
+    }
+}
+
+impl Child for Watcher {
+    fn store_id(&self) -> u64 {
+        self.gate.store()
+    }
+
+    fn end(&self, _deadline: Instant) -> Option<Arc<Once<Result<()>>>> {
+        self.end_for(Error::Closed);
+        None
+    }
+
+    fn ended(&self, deadline: Instant) {
+        self.gate.last(Some(deadline), || {
+            let consumer = self.consumer.hold().take();
+            drop(consumer);
+        });
     }
 }
 

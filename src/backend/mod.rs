@@ -4,6 +4,7 @@ pub mod etcd;
 pub mod mem;
 
 use crate::error::{Error, Result};
+use crate::namespace::Namespace;
 use crate::request::{Request, Response};
 use crate::signal::Once;
 use crate::types::{Event, KeyRange};
@@ -22,8 +23,14 @@ use std::time::Instant;
 ///   says that it cannot.
 pub trait Backend: Send + Sync {
     /// Begins a request and returns. `done` runs on any thread, also on this one
-    /// before the return; it must not block.
-    fn submit(&self, request: Request, deadline: Instant, done: Completion);
+    /// before the return; it must not block. What is returned can give it up; none
+    /// where it is done.
+    fn submit(
+        &self,
+        request: Request,
+        deadline: Instant,
+        done: Completion,
+    ) -> Option<Box<dyn Flight>>;
 
     /// Makes a request and waits for its answer.
     fn call(&self, request: Request, deadline: Instant) -> Result<Response> {
@@ -33,13 +40,15 @@ pub trait Backend: Send + Sync {
         answer.take(None).unwrap_or(Err(Error::Closed))
     }
 
-    /// Begins to watch `keys` from revision `start` on and returns. The watch ends
-    /// when the sink refuses a notice or the token is dropped; notices on their way
-    /// then may still come.
-    fn watch(&self, keys: KeyRange, start: i64, sink: Arc<dyn WatchSink>) -> WatchToken;
+    /// Begins to watch and returns. The watch ends when the sink refuses a notice or
+    /// the token is dropped; notices on their way then may still come.
+    fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken;
 
-    /// Answers all requests in flight but revocations with [`Error::Closed`] or
-    /// [`Error::Indeterminate`]. Later ones are served still.
+    /// Whether large ranges had better be read in pages.
+    fn wants_pages(&self) -> bool;
+
+    /// Answers all requests, also later ones, but revocations with [`Error::Closed`] or
+    /// [`Error::Indeterminate`].
     fn abort(&self);
 
     /// Ends everything, after the last request.
@@ -49,15 +58,68 @@ pub trait Backend: Send + Sync {
     fn fault(&self, spec: &str) -> Result<()>;
 }
 
+/// A request under way.
+pub trait Flight: Send {
+    /// Lends the calling thread, which waits for the answer. It returns when that is
+    /// here, or when others see to it.
+    fn drive(&self);
+
+    /// Nobody is going to wait for the answer.
+    fn leave(&self);
+
+    /// Gives it up: nothing is sent from now on. Tells what is known of it:
+    /// [`Error::Canceled`] or [`Error::Indeterminate`].
+    fn cancel(&self) -> Error;
+}
+
+/// What is watched: the changes of these keys from revision `start` on.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub keys: KeyRange,
+    pub start: i64,
+    /// With the keys as they were before.
+    pub prev: bool,
+}
+
 /// Takes the answer of a request, once; gives one itself when it is dropped.
 pub struct Completion {
-    done: Option<Box<dyn FnOnce(Result<Response>) + Send>>,
+    done: Option<Done>,
     writing: bool,
 }
+
+type Done = Box<dyn FnOnce(Result<Response>) + Send>;
 
 impl Completion {
     pub fn new(done: impl FnOnce(Result<Response>) + Send + 'static) -> Self {
         Self { done: Some(Box::new(done)), writing: false }
+    }
+
+    /// Something is to be done first.
+    pub fn before(mut self, first: impl FnOnce() + Send + 'static) -> Self {
+        self.done = self.done.take().map(|done| -> Done {
+            Box::new(move |answer| {
+                first();
+                done(answer);
+            })
+        });
+        self
+    }
+
+    /// The answer goes through a namespace first.
+    pub fn through(mut self, namespace: &Arc<Namespace>) -> Self {
+        if namespace.is_none() {
+            return self;
+        }
+        let namespace = namespace.clone();
+        self.done = self.done.take().map(|done| -> Done {
+            Box::new(move |mut answer| {
+                if let Ok(response) = &mut answer {
+                    namespace.leave(response);
+                }
+                done(answer);
+            })
+        });
+        self
     }
 
     /// A write is on its way: nobody knows its outcome before the answer.
@@ -86,16 +148,21 @@ impl Drop for Completion {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Notice {
-    /// The server watches: no change from the start revision on is missed.
+    /// The server watches: no change from the start revision on is missed. Comes
+    /// again after a cut.
     Started,
+    /// The server cannot be reached, for this reason; the watch goes on when it can.
+    Cut(String),
     /// One or more whole revisions.
     Events(Vec<Event>),
     /// All changes up to this revision were given.
     Progress(i64),
     /// The start revision is compacted; the watch has ended.
     Compacted,
+    /// The store is not the one that was watched; the watch has ended.
+    Replaced,
     /// The watch has ended for this reason.
     Failed(Error),
 }

@@ -1,10 +1,18 @@
 //! C functions as the core calls them.
 
 use super::arg::Userdata;
-use super::errmsg;
+use super::event::EventMemory;
+use super::result::hmkv_result;
+use super::status::{self, hmkv_status};
+use super::types::{hmkv_event, hmkv_free_fn, hmkv_lock, hmkv_lost_fn};
 use super::types::{hmkv_keychange, hmkv_keychange_code::*, hmkv_state_code};
-use crate::error::Error;
+use super::{errmsg, handle};
+use crate::error::{Error, Result};
+use crate::feed::Item;
+use crate::lease::LostConsumer;
+use crate::lock::{AcquiredConsumer, Attempt};
 use crate::log::{Level, Sink};
+use crate::op::{DoneConsumer, Outcome};
 use crate::state::{State, StateConsumer};
 use crate::sys;
 use crate::types::{Event, EventKind};
@@ -14,6 +22,11 @@ use std::mem;
 
 type WatchFn =
     unsafe extern "C-unwind" fn(*const c_char, *const c_char, hmkv_keychange, *mut c_void) -> bool;
+type EventFn = unsafe extern "C-unwind" fn(*const hmkv_event, *mut c_void);
+type FreeFn = unsafe extern "C-unwind" fn(*mut c_void);
+type DoneFn = unsafe extern "C-unwind" fn(*mut hmkv_result, *mut c_void);
+type LostFn = unsafe extern "C-unwind" fn(hmkv_status, *const c_char, *mut c_void);
+type AcquiredFn = unsafe extern "C-unwind" fn(hmkv_status, *mut hmkv_lock, *mut c_void);
 type StateFn = unsafe extern "C-unwind" fn(i32, *const c_char, *mut c_void);
 type LogFn = unsafe extern "C-unwind" fn(i32, *const c_char, *mut c_void);
 
@@ -82,6 +95,135 @@ impl Consumer for WatchCallback {
     fn ended(&mut self, why: &Error) {
         errmsg::set(why);
         self.call(None, HMKV_KEYCHANGE_INVAL as i32);
+    }
+}
+
+/// Userdata that is given back when nobody uses it any more.
+pub struct OwnedData {
+    data: Userdata,
+    free: Option<FreeFn>,
+}
+
+impl OwnedData {
+    pub fn new(data: Userdata, free: hmkv_free_fn) -> Self {
+        Self { data, free }
+    }
+}
+
+impl Drop for OwnedData {
+    fn drop(&mut self) {
+        if let Some(free) = self.free {
+            // SAFETY: the caller's own function for it.
+            call(|| unsafe { free(self.data.0) });
+        }
+    }
+}
+
+pub struct EventCallback {
+    function: EventFn,
+    data: OwnedData,
+}
+
+impl EventCallback {
+    pub fn new(function: EventFn, data: OwnedData) -> Self {
+        Self { function, data }
+    }
+
+    fn call(&self, memory: Result<Box<EventMemory>>) -> Result<()> {
+        let memory = memory?;
+        // SAFETY: the event lives until the function returns.
+        call(|| unsafe { (self.function)(memory.event(), self.data.data.0) });
+        Ok(())
+    }
+}
+
+impl Consumer for EventCallback {
+    fn change(&mut self, _event: &Event) -> bool {
+        true // it takes items
+    }
+
+    fn item(&mut self, item: &Item) -> bool {
+        match self.call(EventMemory::of_item(item)) {
+            Ok(()) => true,
+            Err(error) => {
+                self.ended(&error);
+                false
+            }
+        }
+    }
+
+    fn ended(&mut self, why: &Error) {
+        let _ = self.call(EventMemory::of_end(why)); // it needs no large memory
+    }
+}
+
+pub struct DoneCallback {
+    function: DoneFn,
+    userdata: Userdata,
+}
+
+impl DoneCallback {
+    pub fn new(function: DoneFn, userdata: Userdata) -> Self {
+        Self { function, userdata }
+    }
+}
+
+impl DoneConsumer for DoneCallback {
+    fn done(self: Box<Self>, outcome: Outcome) {
+        let result = hmkv_result::of(outcome);
+        // SAFETY: the result is the function's from now on.
+        call(|| unsafe { (self.function)(result, self.userdata.0) });
+    }
+}
+
+pub struct LostCallback {
+    function: LostFn,
+    userdata: Userdata,
+}
+
+impl LostCallback {
+    pub fn boxed(function: hmkv_lost_fn, userdata: Userdata) -> Option<Box<dyn LostConsumer>> {
+        function.map(|function| -> Box<dyn LostConsumer> { Box::new(Self { function, userdata }) })
+    }
+}
+
+impl LostConsumer for LostCallback {
+    fn lost(self: Box<Self>, why: &Error) {
+        let detail = errmsg::line(why);
+        // SAFETY: as above.
+        call(|| unsafe { (self.function)(status::of(why), detail.as_ptr(), self.userdata.0) });
+    }
+}
+
+pub struct AcquiredCallback {
+    function: AcquiredFn,
+    userdata: Userdata,
+    /// The bits of the lock's handle.
+    lock: u64,
+}
+
+impl AcquiredCallback {
+    pub fn new(function: AcquiredFn, userdata: Userdata, lock: *mut hmkv_lock) -> Self {
+        Self { function, userdata, lock: lock as u64 }
+    }
+}
+
+impl AcquiredConsumer for AcquiredCallback {
+    fn acquired(self: Box<Self>, outcome: Result<Attempt>) {
+        let lock = self.lock as *mut hmkv_lock;
+        let status = match &outcome {
+            Ok(Attempt::Held) => status::OK,
+            Ok(Attempt::Busy) => status::BUSY,
+            Err(error) => status::of(error),
+        };
+        if status != status::OK {
+            handle::drop_lock(lock);
+        }
+        if let Err(error) = &outcome {
+            errmsg::set(error);
+        }
+        // SAFETY: as above.
+        call(|| unsafe { (self.function)(status, lock, self.userdata.0) });
     }
 }
 

@@ -2,7 +2,7 @@
 //! it can be read and written in every phase of a thread's life.
 
 use std::cell::UnsafeCell;
-use std::ffi::c_char;
+use std::ffi::{c_char, CString};
 use std::io::Write;
 
 const SIZE: usize = 1024;
@@ -13,6 +13,23 @@ thread_local! {
 
 pub fn get() -> *const c_char {
     TEXT.with(|text| text.get().cast_const().cast())
+}
+
+/// One line of text, as it would be set.
+pub fn line(text: &dyn std::fmt::Display) -> CString {
+    let mut bytes = text.to_string().into_bytes();
+    bytes.truncate(SIZE - 1);
+    for byte in &mut bytes {
+        if byte.is_ascii_control() {
+            *byte = b' ';
+        }
+    }
+    CString::new(bytes).unwrap_or_default()
+}
+
+pub fn text() -> String {
+    // SAFETY: the buffer ends with NUL, and nobody writes to it meanwhile.
+    unsafe { std::ffi::CStr::from_ptr(get()) }.to_string_lossy().into_owned()
 }
 
 pub fn set(text: &dyn std::fmt::Display) {

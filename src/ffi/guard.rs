@@ -1,9 +1,12 @@
 //! The boundary: a failure becomes a status and a text, a panic too.
 
 use super::errmsg;
+use super::request::hmkv_op;
+use super::result::hmkv_result;
 use super::status::{self, hmkv_status};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
+use crate::op::{Op, Outcome};
 use crate::sys::NoCancel;
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -25,6 +28,43 @@ pub fn status(call: impl FnOnce() -> Result<hmkv_status>) -> hmkv_status {
     }
 }
 
+/// Of a function that returns a number, or a status where that is negative.
+pub fn number(call: impl FnOnce() -> Result<i64>) -> i64 {
+    let mut number = 0;
+    let status = status(|| {
+        number = call()?;
+        Ok(status::OK)
+    });
+    if status < 0 {
+        status.into()
+    } else {
+        number
+    }
+}
+
+/// Of a function that returns an object, which then holds what went wrong.
+pub fn pointer<T>(
+    call: impl FnOnce() -> Result<*mut T>,
+    failed: impl FnOnce(Error) -> *mut T,
+) -> *mut T {
+    match catch(call) {
+        Some(Ok(object)) => object,
+        Some(Err(error)) => failed(error),
+        None => failed(Error::Internal(errmsg::text())),
+    }
+}
+
+/// Of a function that submits a request.
+pub fn op(call: impl FnOnce() -> Result<Op>) -> *mut hmkv_op {
+    let new = |op| Box::into_raw(Box::new(hmkv_op(op)));
+    pointer(|| call().map(new), |error| new(Op::failed(error)))
+}
+
+/// Of a function that returns a result.
+pub fn result(call: impl FnOnce() -> Outcome) -> *mut hmkv_result {
+    pointer(|| Ok(hmkv_result::of(call())), |error| hmkv_result::of(Err(error)))
+}
+
 /// Of a function that returns something else.
 pub fn plain<T>(default: T, call: impl FnOnce() -> T) -> T {
     catch(call).unwrap_or(default)
@@ -39,6 +79,18 @@ pub unsafe fn borrow<O, T>(object: *const O, default: T, look: impl FnOnce(&O) -
         None => default,
         Some(object) => plain(default, || look(object)),
     }
+}
+
+/// Of a function that changes an object and returns nothing.
+///
+/// # Safety
+/// As of [`borrow`], and nobody else uses the object.
+pub unsafe fn change<O>(object: *mut O, change: impl FnOnce(&mut O)) {
+    plain((), || {
+        if let Some(object) = unsafe { object.as_mut() } {
+            change(object);
+        }
+    });
 }
 
 /// None after a panic, whose text is then this thread's error message.

@@ -6,9 +6,11 @@
 //!
 //! The kind is never 0, so that no handle is an address that a process can have.
 
-use super::types::{hmkv, hmkv_watcher};
+use super::types::{hmkv, hmkv_lease, hmkv_lock, hmkv_watcher};
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::lease::OwnedLease;
+use crate::lock::NamedLock;
+use crate::store::{Child, Store};
 use crate::sync::SharedLock;
 use crate::sys::{self, ForkLocal};
 use crate::watch::Watcher;
@@ -16,6 +18,8 @@ use std::sync::{Arc, RwLock};
 
 const STORE: u64 = 1;
 const WATCHER: u64 = 2;
+const LEASE: u64 = 3;
+const LOCK: u64 = 4;
 
 const FORKS_MASK: u64 = (1 << 10) - 1;
 const GENERATION_MASK: u64 = (1 << 26) - 1;
@@ -41,6 +45,8 @@ struct Slot {
 enum Object {
     Store(Arc<Store>),
     Watcher(Arc<Watcher>),
+    Lease(Arc<OwnedLease>),
+    Lock(Arc<NamedLock>),
 }
 
 impl Object {
@@ -48,6 +54,17 @@ impl Object {
         match self {
             Self::Store(_) => STORE,
             Self::Watcher(_) => WATCHER,
+            Self::Lease(_) => LEASE,
+            Self::Lock(_) => LOCK,
+        }
+    }
+
+    fn child(&self) -> Option<Arc<dyn Child>> {
+        match self {
+            Self::Store(_) => None,
+            Self::Watcher(watcher) => Some(watcher.clone()),
+            Self::Lease(lease) => Some(lease.clone()),
+            Self::Lock(lock) => Some(lock.clone()),
         }
     }
 }
@@ -92,13 +109,11 @@ impl Slots {
         Ok(bits)
     }
 
-    fn watchers<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = (usize, &'a Arc<Watcher>)> {
-        self.all.iter().enumerate().filter_map(|(index, slot)| match &slot.object {
-            Some(Object::Watcher(watcher)) if watcher.store_id() == store.id() => {
-                Some((index, watcher))
-            }
-            _ => None,
-        })
+    fn children(&self, store: u64) -> impl Iterator<Item = (usize, Arc<dyn Child>)> + '_ {
+        let children = self.all.iter().enumerate().filter_map(|(index, slot)| {
+            slot.object.as_ref().and_then(Object::child).map(|child| (index, child))
+        });
+        children.filter(move |(_, child)| child.store_id() == store)
     }
 
     fn remove(&mut self, index: usize) -> Option<Object> {
@@ -118,10 +133,10 @@ impl Table {
         self.0.reading().find(bits, kind).map(|(_, object)| object.clone())
     }
 
-    fn remove(&self, bits: u64, kind: u64) -> Option<Object> {
+    fn retire(&self, bits: u64, kind: u64) -> Result<Object> {
         let mut slots = self.0.writing();
-        let (index, _) = slots.find(bits, kind).ok()?;
-        slots.remove(index)
+        let (index, _) = slots.find(bits, kind)?;
+        slots.remove(index).ok_or(Error::Handle)
     }
 }
 
@@ -138,32 +153,86 @@ pub fn insert_store(store: Arc<Store>) -> Result<*mut hmkv> {
 pub fn store(kv: *mut hmkv) -> Result<Arc<Store>> {
     match table().get(kv as u64, STORE)? {
         Object::Store(store) => Ok(store),
-        Object::Watcher(_) => Err(Error::Handle),
+        _ => Err(Error::Handle),
     }
 }
 
-/// A handle for a watcher of the store `kv`, unless that is closed by now.
-pub fn insert_watcher(kv: *mut hmkv, watcher: &Arc<Watcher>) -> Result<*mut hmkv_watcher> {
+/// A handle for a child of the store `kv`, unless that is closed by now.
+fn insert_child(kv: *mut hmkv, object: Object) -> Result<u64> {
     let mut slots = table().0.writing();
     slots.find(kv as u64, STORE).map_err(|_| Error::Closed)?;
-    Ok(slots.insert(Object::Watcher(watcher.clone()))? as *mut hmkv_watcher)
+    slots.insert(object)
 }
 
-/// Retires a store's handle and tells its watchers, whose handles are retired by
-/// [`retire_watchers`] when their callbacks have ended.
-pub fn retire(kv: *mut hmkv) -> Result<(Arc<Store>, Vec<Arc<Watcher>>)> {
+pub fn insert_watcher(kv: *mut hmkv, watcher: &Arc<Watcher>) -> Result<*mut hmkv_watcher> {
+    Ok(insert_child(kv, Object::Watcher(watcher.clone()))? as *mut hmkv_watcher)
+}
+
+pub fn watcher(watcher: *mut hmkv_watcher) -> Result<Arc<Watcher>> {
+    match table().get(watcher as u64, WATCHER)? {
+        Object::Watcher(watcher) => Ok(watcher),
+        _ => Err(Error::Handle),
+    }
+}
+
+pub fn insert_lease(kv: *mut hmkv, lease: &Arc<OwnedLease>) -> Result<*mut hmkv_lease> {
+    Ok(insert_child(kv, Object::Lease(lease.clone()))? as *mut hmkv_lease)
+}
+
+pub fn lease(lease: *mut hmkv_lease) -> Result<Arc<OwnedLease>> {
+    match table().get(lease as u64, LEASE)? {
+        Object::Lease(lease) => Ok(lease),
+        _ => Err(Error::Handle),
+    }
+}
+
+pub fn retire_lease(lease: *mut hmkv_lease) -> Result<Arc<OwnedLease>> {
+    match table().retire(lease as u64, LEASE)? {
+        Object::Lease(lease) => Ok(lease),
+        _ => Err(Error::Handle),
+    }
+}
+
+pub fn insert_lock(kv: *mut hmkv, lock: &Arc<NamedLock>) -> Result<*mut hmkv_lock> {
+    Ok(insert_child(kv, Object::Lock(lock.clone()))? as *mut hmkv_lock)
+}
+
+pub fn lock(lock: *mut hmkv_lock) -> Result<Arc<NamedLock>> {
+    match table().get(lock as u64, LOCK)? {
+        Object::Lock(lock) => Ok(lock),
+        _ => Err(Error::Handle),
+    }
+}
+
+pub fn retire_lock(lock: *mut hmkv_lock) -> Result<Arc<NamedLock>> {
+    match table().retire(lock as u64, LOCK)? {
+        Object::Lock(lock) => Ok(lock),
+        _ => Err(Error::Handle),
+    }
+}
+
+/// Retires a lock that was not acquired.
+pub fn drop_lock(lock: *mut hmkv_lock) {
+    drop(table().retire(lock as u64, LOCK));
+}
+
+pub type Children = Vec<Arc<dyn Child>>;
+
+/// Retires a store's handle and tells its children, whose handles are retired by
+/// [`retire_children`] when their callbacks have ended.
+pub fn retire(kv: *mut hmkv) -> Result<(Arc<Store>, Children)> {
     let mut slots = table().0.writing();
     let (index, _) = slots.find(kv as u64, STORE)?;
     let Some(Object::Store(store)) = slots.remove(index) else {
         return Err(Error::Handle);
     };
-    let watchers = slots.watchers(&store).map(|(_, watcher)| watcher.clone()).collect();
-    Ok((store, watchers))
+    let children = slots.children(store.id()).map(|(_, child)| child).collect();
+    Ok((store, children))
 }
 
-pub fn retire_watchers(store: &Store) {
+pub fn retire_children(store: &Store) {
     let mut slots = table().0.writing();
-    let indexes: Vec<usize> = slots.watchers(store).map(|(index, _)| index).collect();
+    let indexes: Vec<usize> = slots.children(store.id()).map(|(index, _)| index).collect();
     let retired: Vec<_> = indexes.into_iter().map(|index| slots.remove(index)).collect();
     drop(slots);
     drop(retired);
@@ -172,10 +241,7 @@ pub fn retire_watchers(store: &Store) {
 /// Ends a watch and waits for its callback; only the first of several succeeds.
 pub fn cancel_watcher(handle: *mut hmkv_watcher) -> Result<()> {
     let bits = handle as u64;
-    let Object::Watcher(watcher) = table().get(bits, WATCHER)? else {
-        return Err(Error::Handle);
-    };
-    match watcher.cancel(move || drop(table().remove(bits, WATCHER)))? {
+    match watcher(handle)?.cancel(move || drop(table().retire(bits, WATCHER)))? {
         true => Ok(()),
         false => Err(Error::Handle),
     }
@@ -191,7 +257,7 @@ mod tests {
         for bits in
             [0, 1, 8, u64::MAX, STORE << 60, WATCHER << 60, 0xdead_beef, STORE << 60 | 1 << 24]
         {
-            for kind in [STORE, WATCHER] {
+            for kind in [STORE, WATCHER, LEASE, LOCK] {
                 assert_eq!(table.get(bits, kind).err(), Some(Error::Handle), "{bits:x}");
             }
         }

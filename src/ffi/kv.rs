@@ -97,7 +97,7 @@ pub unsafe extern "C" fn hmkv_get_range(
         let store = handle::store(kv)?;
         let found =
             kv::range_inclusive(&store, arg::bytes(start, "start")?, arg::bytes(end, "end")?)?;
-        out.set(hmkv_result::new(found)?);
+        out.set(hmkv_result::of_range(found)?);
         Ok(status::OK)
     })
 }

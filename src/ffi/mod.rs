@@ -5,19 +5,28 @@
 #![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
 
 pub mod common;
+pub mod event_watch;
 pub mod kv;
+pub mod lease;
 pub mod lock;
+pub mod named_lock;
+pub mod opts;
+pub mod request;
 pub mod result;
 pub mod state;
 pub mod status;
 pub mod store;
 pub mod temp_key;
+pub mod txn;
 pub mod types;
 pub mod watch;
 
+mod arena;
 mod arg;
 mod callback;
 mod errmsg;
+mod event;
 mod guard;
 mod handle;
+mod keys;
 mod out;

@@ -40,6 +40,16 @@ pub unsafe fn optional_pointer<T>(out: *mut *mut T) -> Out<*mut T> {
     out
 }
 
+/// For what stays the library's.
+pub unsafe fn borrowed<T>(out: *mut *const T) -> Result<Out<*const T>> {
+    if out.is_null() {
+        return Err(Error::Invalid("the output is NULL".into()));
+    }
+    let out = Out(out);
+    out.set(ptr::null());
+    Ok(out)
+}
+
 pub unsafe fn optional_number(out: *mut i32) -> Out<i32> {
     let out = Out(out);
     out.set(0);

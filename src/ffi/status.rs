@@ -1,6 +1,7 @@
 //! Statuses of the C interface and their one mapping from [`Error`].
 
 use crate::error::Error;
+use crate::op::Verdict;
 
 /// What a call answers: 0 done, positive "no", negative failed. Values stand in
 /// `hmkv_status_code`.
@@ -79,6 +80,7 @@ pub(super) fn of(error: &Error) -> hmkv_status {
         Error::Closed => HMKV_ECLOSED,
         Error::Forked => HMKV_EFORKED,
         Error::InCallback(_) => HMKV_EINCALLBACK,
+        Error::Canceled => HMKV_ECANCELED,
         Error::Unavailable(_) => HMKV_EUNAVAIL,
         Error::Indeterminate(_) => HMKV_EINDETERMINATE,
         Error::Auth(_) => HMKV_EAUTH,
@@ -94,6 +96,14 @@ pub(super) fn of(error: &Error) -> hmkv_status {
         Error::Internal(_) => HMKV_EINTERNAL,
     };
     code as i32
+}
+
+pub(super) fn of_verdict(verdict: Verdict) -> hmkv_status {
+    match verdict {
+        Verdict::Yes => OK,
+        Verdict::NotFound => NOT_FOUND,
+        Verdict::CompareFailed => COMPARE_FAILED,
+    }
 }
 
 /// Every status with its name and its sentence, in order of value.

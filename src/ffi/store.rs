@@ -53,10 +53,11 @@ pub unsafe extern "C" fn hmkv_open(
 }
 
 /// Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
-/// release its lock and delete its temporary keys by revoking their leases.
+/// release its locks, and delete its temporary keys and those of its leases by
+/// revoking them.
 ///
-/// The handle is retired at once, its watchers by the end of the call. What could
-/// not be revoked in time ends with its lease. When the last store of a process is closed, the
+/// The handle is retired at once; its watchers, leases and locks are by the end of the
+/// call. What could not be revoked in time ends with its lease. When the last store of a process is closed, the
 /// library's threads have ended. What was stored in `mem:` stays.
 ///
 /// @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
@@ -73,9 +74,9 @@ pub unsafe extern "C" fn hmkv_open(
 pub unsafe extern "C" fn hmkv_close(kv: *mut hmkv) -> hmkv_status {
     guard::status(|| {
         handle::store(kv)?.refuse_own_callback("closing a store")?;
-        let (store, watchers) = handle::retire(kv)?;
-        let closed = store.close(watchers);
-        handle::retire_watchers(&store);
+        let (store, children) = handle::retire(kv)?;
+        let closed = store.close(children);
+        handle::retire_children(&store);
         Ok(match closed {
             Closed::Fully => status::OK,
             Closed::CallbackRunning => status::TIMED_OUT,
@@ -89,12 +90,13 @@ pub unsafe extern "C" fn hmkv_close(kv: *mut hmkv) -> hmkv_status {
 /// @param kv   A store on `mem:`.
 /// @param spec `expire`: every lease that this handle holds ends at once, as if
 ///             its process had been cut off for longer than the TTL. Its
-///             temporary keys and its lock key are deleted, the state callback
-///             (hmkv_on_state()) tells of the loss, and temporary keys are
-///             created again.
-/// @return HMKV_OK when the keys are deleted (the callbacks follow);
+///             temporary keys, its lock keys and those of its leases are
+///             deleted, the state callback (hmkv_on_state()) and each `lost` tell of
+///             the loss, and temporary keys are created again. `compact`: all revisions before the newest one are
+///             gone, as after `etcdctl compact`.
+/// @return HMKV_OK when it is done (callbacks follow);
 ///         HMKV_EUNSUPPORTED: the store is not on `mem:`, or the fault (`cut`,
-///         `compact`, `delay`, `indeterminate`) is not built yet;
+///         `delay`, `indeterminate`) is not built yet;
 ///         HMKV_EINVAL: any other text.
 ///
 /// Blocks: never. Threads: any. Since: 0.1.

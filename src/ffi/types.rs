@@ -1,13 +1,24 @@
 //! The types of the C interface.
 
+use super::result::hmkv_result;
+use super::status::hmkv_status;
 use std::ffi::{c_char, c_void};
 
 /// An open store. Made by hmkv_open(), retired by hmkv_close().
 pub struct hmkv(());
 
-/// A watch with a callback. Made by hmkv_watch_cb(), retired by
-/// hmkv_watch_cb_cancel() and by closing its store.
+/// A watch. Made by hmkv_watch_cb(), hmkv_watch_open() and hmkv_lock_observe(),
+/// retired by hmkv_watch_close() or hmkv_watch_cb_cancel(), which do the same, and
+/// by closing its store.
 pub struct hmkv_watcher(());
+
+/// A lease that is kept alive. Made by hmkv_lease_grant(), retired by
+/// hmkv_lease_close() and by closing its store.
+pub struct hmkv_lease(());
+
+/// A lock that is held or waited for. Made by hmkv_lock_acquire(), retired by
+/// hmkv_lock_release() and by closing its store.
+pub struct hmkv_lock(());
 
 /// One key with its value, borrowed from the object that it was asked of. Reached
 /// by pointer only: the struct may grow at its end.
@@ -85,6 +96,161 @@ pub enum hmkv_state_code {
     HMKV_STATE_LOCK_LOST = 4,
 }
 
+/// What an event tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum hmkv_event_code {
+    /// `kv` was stored. In a snapshot: it is there.
+    HMKV_EVENT_PUT = 1,
+    /// The key `kv->key` was deleted, or its lease ended.
+    HMKV_EVENT_DELETE = 2,
+    /// The snapshot is complete: what was delivered is the state at `revision`, and
+    /// every change after it follows.
+    HMKV_EVENT_SYNCED = 3,
+    /// The changes up to `revision` could not be had one by one, because they were
+    /// compacted, the consumer was too slow for its policy, or the store is another one;
+    /// the difference was delivered as PUT and DELETE. `detail` has the reason.
+    HMKV_EVENT_RESYNC = 4,
+    /// The watch was cut off from the server (`status` negative, `detail` the
+    /// reason), or is on it again (`status` HMKV_OK). Nothing is lost by it.
+    HMKV_EVENT_STATE = 5,
+    /// The watch had to end, for the reason in `status` and `detail`; the last event.
+    HMKV_EVENT_END = 6,
+}
+
+/// What a watch tells. Reached by pointer only: the struct may grow at its end.
+#[repr(C)]
+pub struct hmkv_event {
+    /// One of `hmkv_event_code`; skip what you do not know.
+    pub r#type: i32,
+    /// Of a change: no further one of its revision follows. Together, the changes
+    /// of one revision are one atomic step. Those of a snapshot and of a resync have
+    /// false; SYNCED or RESYNC ends them.
+    pub last_of_revision: bool,
+    /// The key with its value. Of a deleted key only `key`, `key_len` and
+    /// `mod_revision` are set, and the value is empty. NULL where the event is not
+    /// about a key.
+    pub kv: *const hmkv_kv,
+    /// With option `prev_kv`: the key before the change; NULL where it did not exist
+    /// or that revision is compacted, and in a snapshot and a resync.
+    pub prev: *const hmkv_kv,
+    /// The store's revision after the change, or that the snapshot shows; 0 for
+    /// STATE and END.
+    pub revision: i64,
+    /// Of STATE and END; else HMKV_OK.
+    pub status: hmkv_status,
+    /// One line of text, of RESYNC, STATE and END; else NULL.
+    pub detail: *const c_char,
+}
+
+/// Which number of a key a transaction compares.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum hmkv_number_code {
+    /// Revision of the last change; 0 for a key that does not exist.
+    HMKV_NUMBER_MOD = 1,
+    /// Revision of the creation; 0 for a key that does not exist.
+    HMKV_NUMBER_CREATE = 2,
+    /// How often the key was stored since its creation; 0 where it does not exist.
+    HMKV_NUMBER_VERSION = 3,
+    /// Id of the key's lease; 0 for none and for a key that does not exist.
+    HMKV_NUMBER_LEASE = 4,
+}
+
+/// The branches of a transaction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum hmkv_branch_code {
+    /// Done when all compares are true; also when there is none.
+    HMKV_THEN = 1,
+    /// Done when a compare is false.
+    HMKV_ELSE = 2,
+}
+
+/// What a range is sorted by.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum hmkv_sort_code {
+    HMKV_SORT_KEY = 0,
+    HMKV_SORT_CREATE = 1,
+    HMKV_SORT_MOD = 2,
+    HMKV_SORT_VERSION = 3,
+    HMKV_SORT_VALUE = 4,
+}
+
+/// What becomes of events that a slow consumer has not taken when `queue_max` of
+/// them, or 16 MiB, are waiting.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum hmkv_overflow_code {
+    /// Nothing is lost: the rest stays on the server and is fetched by revision when
+    /// the queue is empty. Only what is compacted by then costs a RESYNC.
+    HMKV_OVERFLOW_RESUME = 0,
+    /// Of each key the last change is kept. Where that does not make room, the rest
+    /// stays on the server as above.
+    HMKV_OVERFLOW_COALESCE = 1,
+    /// What waits is dropped, the keys are listed when the consumer is ready, and
+    /// the difference to what it has seen is delivered, ended by RESYNC.
+    HMKV_OVERFLOW_RESYNC = 2,
+    /// The watch ends with HMKV_ETOOLARGE after what waits was delivered.
+    HMKV_OVERFLOW_END = 3,
+}
+
+/// Called with the result of a request.
+///
+/// @param result   The result; the callback owns it: hmkv_result_free().
+/// @param userdata The pointer given to hmkv_then().
+///
+/// Threads: runs on a library thread. It may make any call but closing the store
+/// of the request.
+pub type hmkv_done_fn =
+    Option<unsafe extern "C-unwind" fn(result: *mut hmkv_result, userdata: *mut c_void)>;
+
+/// Called for each event of a watch.
+///
+/// @param event    The event with all that it points to; borrowed until the
+///                 callback returns.
+/// @param userdata The pointer given with the callback.
+///
+/// Threads: runs on a library thread, for one watch one call at a time. It may
+/// make any call but closing its own store, and may close its own watch.
+pub type hmkv_event_fn =
+    Option<unsafe extern "C-unwind" fn(event: *const hmkv_event, userdata: *mut c_void)>;
+
+/// Gives back the userdata of a watch.
+///
+/// @param userdata The pointer given with the callback of the watch.
+///
+/// Threads: any thread of the library, or one that closes the watch or its store.
+pub type hmkv_free_fn = Option<unsafe extern "C-unwind" fn(userdata: *mut c_void)>;
+
+/// Called once when a lease or lock is lost; not when it is closed or released, and of
+/// a lock not before `acquired` returned.
+///
+/// @param status   HMKV_ELOST.
+/// @param detail   The reason, one line. Borrowed until the callback returns.
+/// @param userdata The pointer given with the callback.
+///
+/// Threads: runs on a library thread. It may make any call but closing its own
+/// store.
+pub type hmkv_lost_fn = Option<
+    unsafe extern "C-unwind" fn(status: hmkv_status, detail: *const c_char, userdata: *mut c_void),
+>;
+
+/// Called once when an attempt to get a lock is over.
+///
+/// @param status   HMKV_OK: the lock is held; else as hmkv_lock_acquire() answers
+///                 where it waits, with the details in hmkv_errmsg(), and `lock` is
+///                 retired.
+/// @param lock     The lock.
+/// @param userdata The pointer given to hmkv_lock_acquire().
+///
+/// Threads: runs on a library thread. It may make any call but closing its own
+/// store.
+pub type hmkv_acquired_fn = Option<
+    unsafe extern "C-unwind" fn(status: hmkv_status, lock: *mut hmkv_lock, userdata: *mut c_void),
+>;
+
 /// Called for each change that a watch reports.
 ///
 /// @param key      The watched key. Borrowed until the callback returns.
@@ -146,3 +312,9 @@ pub type hmkv_log_fn =
 
 /// Waits without bound.
 pub const HMKV_FOREVER: i64 = -1;
+
+/// As `wait_ms` of a lock: tries once.
+pub const HMKV_TRY: i64 = -2;
+
+/// As `if_mod_revision`: the key must not exist.
+pub const HMKV_ABSENT: i64 = -1;

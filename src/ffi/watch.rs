@@ -1,12 +1,14 @@
 //! Section: watches.
 
 use super::callback::WatchCallback;
+use super::event_watch::enter;
 use super::status::{self, hmkv_status};
 use super::types::{hmkv, hmkv_keychange, hmkv_keychange_code, hmkv_watch_fn, hmkv_watcher};
 use super::{arg, guard, handle, out};
 use crate::error::Error;
-use crate::types::EventKind;
-use crate::watch::{self, Kinds};
+use crate::feed::Wish;
+use crate::types::{EventKind, KeyRange};
+use crate::watch::{self, Kinds, To};
 use std::ffi::{c_char, c_void};
 
 /// # Watches
@@ -102,10 +104,9 @@ pub unsafe extern "C" fn hmkv_watch_cb(
         let kinds = Kinds::from_mask(op)?;
         let cb = cb.ok_or_else(|| Error::Invalid("cb is NULL".into()))?;
         let consumer = WatchCallback::new(cb, arg::userdata(userdata), &key);
-        let watcher = watch::of_key(&store, key, kinds, Box::new(consumer))?;
-        out.set(handle::insert_watcher(kv, &watcher)?);
-        watcher.activate();
-        Ok(status::OK)
+        let wish = Wish::changes(KeyRange::single(key));
+        let watcher = watch::open(&store, &wish, kinds, To::Push(Box::new(consumer)))?;
+        enter(kv, &watcher, &out)
     })
 }
 

@@ -1,17 +1,17 @@
 //! The queue: joining it, waiting in it, leaving it.
 
-use super::{DistLock, Held, Phase};
+use super::held::{Held, OnLost};
+use super::{contenders, prefix, Spec, Wait};
 use crate::error::{Error, Result};
-use crate::feed::Feed;
+use crate::feed::{Feed, Known, Seen, Wish};
 use crate::lease::Lease;
-use crate::request::{Compare, Comparison, Op, Range, Target, Txn};
-use crate::signal::Once;
+use crate::request::{Compare, Put, Range, Target, Txn};
 use crate::store::Store;
 use crate::sync::{wait_until, Lock as _};
 use crate::types::{EventKind, KeyRange, KeyValue};
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use once_cell::sync::OnceCell;
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a contender that gives up waits for its key to be gone.
@@ -54,32 +54,87 @@ impl Patience {
     }
 }
 
-impl DistLock {
-    /// Joins the queue and waits; none when the time was over.
-    pub(super) fn queue(
+/// One attempt to get a lock.
+pub struct Acquisition {
+    spec: Spec,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    on_seen: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Inner {
+    lease: i64,
+    saw_holder: bool,
+    /// The one ahead in the queue, while it is watched.
+    ahead: Option<Arc<Feed>>,
+    /// The wait is to end, for this reason.
+    ended: Option<Error>,
+    /// It has left the queue, or has the lock.
+    over: bool,
+}
+
+impl Acquisition {
+    /// `on_seen` hears when another is seen holding the lock.
+    pub fn new(spec: Spec, on_seen: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let (inner, changed) = (Mutex::default(), Condvar::new());
+        Arc::new(Self { spec, inner, changed, on_seen: Box::new(on_seen) })
+    }
+
+    pub fn saw_holder(&self) -> bool {
+        self.inner.hold().saw_holder
+    }
+
+    /// Ends the wait: [`Acquisition::run`] fails for this reason, soon.
+    pub fn end(&self, why: Error) {
+        let ahead = {
+            let mut inner = self.inner.hold();
+            inner.ended.get_or_insert(why.clone());
+            inner.ahead.clone()
+        };
+        self.changed.notify_all();
+        if let Some(ahead) = ahead {
+            ahead.close(why);
+        }
+    }
+
+    /// Waits until [`Acquisition::run`] is over.
+    pub fn wait_until_over(&self, deadline: Instant) {
+        let mut inner = self.inner.hold();
+        while !inner.over {
+            let (next, in_time) = wait_until(&self.changed, inner, Some(deadline));
+            inner = next;
+            if !in_time {
+                return;
+            }
+        }
+    }
+
+    fn check_ended(&self, store: &Store) -> Result<()> {
+        match &self.inner.hold().ended {
+            Some(why) => Err(why.clone()),
+            None => store.check_open(),
+        }
+    }
+
+    /// Joins the queue and waits, on the calling thread; none when the time was over.
+    pub fn run(
         self: &Arc<Self>,
         store: &Arc<Store>,
-        until: impl Fn() -> Option<Instant>,
-    ) -> Result<Option<Held>> {
+        wait: Wait,
+        on_lost: impl Fn() -> OnLost,
+    ) -> Result<Option<Arc<Held>>> {
+        let _over = Over(self);
         let join_by = store.deadline();
         let mut joined: Option<Patience> = None;
         loop {
             let by = joined.map_or(join_by, |patience| patience.deadline(store));
-            let turn = self.grant(store, by).and_then(|lease| {
-                let turn = self.join(store, &lease, by).and_then(|place| {
-                    // The wait begins when the queue is joined.
-                    let patience =
-                        *joined.get_or_insert_with(|| Patience { join_by, until: until() });
-                    match self.wait(store, &place, &patience)? {
-                        Turn::Mine => self.hold(store, place).map(Some),
-                        Turn::TimeOver | Turn::Gone => Ok(None),
-                    }
-                });
-                if !matches!(turn, Ok(Some(_))) {
-                    self.leave(&lease);
+            let turn = self.attempt(store, by, join_by, wait, &mut joined, &on_lost);
+            self.check_ended(store).inspect_err(|_| {
+                if let Ok(Some(held)) = &turn {
+                    self.let_go(held);
                 }
-                turn
-            });
+            })?;
             match (turn, &joined) {
                 (Ok(Some(held)), _) => return Ok(Some(held)),
                 (Ok(None), _) | (Err(Error::Lost(_)), _) => {}
@@ -96,38 +151,91 @@ impl DistLock {
         }
     }
 
-    fn grant(self: &Arc<Self>, store: &Store, deadline: Instant) -> Result<Arc<Lease>> {
-        let me = Arc::downgrade(self);
-        let lease = Lease::grant(store, self.ttl, deadline, move |id, _| {
-            if let Some(me) = me.upgrade() {
-                me.lost(id);
+    /// One place in the queue, from joining to the lock or to leaving.
+    fn attempt(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        by: Instant,
+        join_by: Instant,
+        wait: Wait,
+        joined: &mut Option<Patience>,
+        on_lost: &impl Fn() -> OnLost,
+    ) -> Result<Option<Arc<Held>>> {
+        let slot: Arc<OnceCell<Weak<Held>>> = Arc::default();
+        let lease = self.grant(store, by, slot.clone())?;
+        let held = self.join(store, &lease, by).and_then(|place| {
+            // The wait begins when the queue is joined.
+            let until = || match wait {
+                Wait::Forever => None,
+                Wait::For(wait) => Instant::now().checked_add(wait),
+            };
+            let patience = *joined.get_or_insert_with(|| Patience { join_by, until: until() });
+            match self.wait(store, &place, &patience)? {
+                Turn::Mine => Held::new(store, &self.spec, place, on_lost()).map(Some),
+                Turn::TimeOver | Turn::Gone => Ok(None),
             }
-        })?;
-        if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
-            queueing.lease = lease.id;
+        });
+        match held {
+            Ok(Some(held)) => {
+                let _ = slot.set(Arc::downgrade(&held));
+                // A loss before that is found here.
+                if !lease.is_alive() {
+                    held.lose("its lease was lost");
+                }
+                Ok(Some(held))
+            }
+            other => {
+                self.leave(&lease);
+                other
+            }
         }
+    }
+
+    fn grant(
+        self: &Arc<Self>,
+        store: &Store,
+        deadline: Instant,
+        slot: Arc<OnceCell<Weak<Held>>>,
+    ) -> Result<Arc<Lease>> {
+        let me = Arc::downgrade(self);
+        let on_lost = move |id: i64, why: &str| match slot.get() {
+            Some(held) => {
+                if let Some(held) = held.upgrade() {
+                    held.lose(why);
+                }
+            }
+            None => {
+                if let Some(me) = me.upgrade() {
+                    me.lost(id);
+                }
+            }
+        };
+        let lease = Lease::grant(store, self.spec.terms, deadline, on_lost)?;
+        self.inner.hold().lease = lease.id;
         Ok(lease)
     }
 
-    fn prefix(&self) -> String {
-        format!("{}/", self.name)
-    }
-
-    fn contenders(&self) -> KeyRange {
-        KeyRange::prefix(self.prefix().as_bytes())
+    /// The lease was lost in the queue.
+    fn lost(&self, lease: i64) {
+        let ahead = {
+            let inner = self.inner.hold();
+            inner.ahead.clone().filter(|_| inner.lease == lease)
+        };
+        if let Some(feed) = ahead {
+            feed.close(Error::Lost("the lease was lost".into()));
+        }
     }
 
     /// Creates this contender's key, or finds it created.
     fn join(&self, store: &Store, lease: &Arc<Lease>, deadline: Instant) -> Result<Place> {
-        let key = Bytes::from(format!("{}{:x}", self.prefix(), lease.id));
+        let mut key = prefix(&self.spec.name);
+        key.extend_from_slice(format!("{:x}", lease.id).as_bytes());
+        let key = Bytes::from(key);
+        let put = Put { lease: lease.id, ..Put::new(key.clone(), self.spec.value.clone()) };
         let txn = Txn {
-            compares: vec![Compare {
-                key: key.clone(),
-                target: Target::CreateRevision(0),
-                comparison: Comparison::Equal,
-            }],
-            then: vec![Op::Put { key: key.clone(), value: Bytes::new(), lease: lease.id }],
-            or_else: vec![Op::Range(Range::new(KeyRange::single(key.clone())))],
+            compares: vec![Compare::equal(key.clone(), Target::CreateRevision(0))],
+            then: vec![put.into()],
+            or_else: vec![Range::new(KeyRange::single(key.clone())).into()],
             idempotent: true,
         };
         let answer = store.call_until(txn.into(), deadline).map_err(|error| match error {
@@ -136,8 +244,7 @@ impl DistLock {
             other => other,
         })?;
         let answer = answer.into_txn()?;
-        let found = answer.ranges.first().and_then(|found| found.kvs.first());
-        let revision = match (answer.succeeded, found) {
+        let revision = match (answer.succeeded, answer.found()) {
             (true, _) => answer.revision,
             (false, Some(kv)) => kv.create_revision,
             (false, None) => return Err(Error::unexpected("a key that exists and does not")),
@@ -169,6 +276,7 @@ impl DistLock {
                 }
                 Err(error) => return Err(error),
             }
+            self.check_ended(store)?;
             if !place.lease.is_alive() {
                 return Ok(Turn::Gone);
             }
@@ -182,14 +290,12 @@ impl DistLock {
         place: &Place,
         deadline: Instant,
     ) -> Result<Option<(KeyValue, i64)>> {
-        let ahead = Range::last_created(self.contenders(), place.revision - 1);
+        let ahead = Range::last_created(contenders(&self.spec.name), place.revision - 1);
         let found = store.call_until(ahead.into(), deadline)?.into_range()?;
         let Some(kv) = found.kvs.into_iter().next() else { return Ok(None) };
-        if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
-            queueing.saw_holder = true;
+        if !std::mem::replace(&mut self.inner.hold().saw_holder, true) {
+            (self.on_seen)();
         }
-        // Callers on the same handle wait differently from now on.
-        self.changed.notify_all();
         Ok(Some((kv, found.revision)))
     }
 
@@ -213,17 +319,19 @@ impl DistLock {
         if patience.is_over() {
             return Ok(Some(Turn::TimeOver));
         }
-        let known = BTreeMap::from([(ahead.key.clone(), ahead.create_revision)]);
-        let feed = Feed::open_at(store, KeyRange::single(ahead.key), revision + 1, known)?;
-        if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
-            queueing.ahead = Some(feed.clone());
-        }
+        let known = Known::from([(ahead.key.clone(), Seen::of(&ahead))]);
+        let wish = Wish::changes(KeyRange::single(ahead.key));
+        let feed = Feed::open_at(store, &wish, revision + 1, known)?;
+        self.inner.hold().ahead = Some(feed.clone());
         let turn = loop {
-            // A loss before the feed was known to `lost` is seen here.
+            // What came before the feed was known is seen here.
+            if let Err(why) = self.check_ended(store) {
+                break Err(why);
+            }
             if !place.lease.is_alive() {
                 break Ok(Some(Turn::Gone));
             }
-            match feed.next(store, patience.until) {
+            match feed.next_change(store, patience.until) {
                 Ok(Some(event)) if event.kind == EventKind::Delete => break Ok(None),
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(Some(Turn::TimeOver)),
@@ -232,31 +340,43 @@ impl DistLock {
             }
         };
         feed.close(Error::Closed);
-        if let Phase::Queueing(queueing) = &mut self.inner.hold().phase {
-            queueing.ahead = None;
-        }
+        self.inner.hold().ahead = None;
         turn
-    }
-
-    fn saw_holder(&self) -> bool {
-        matches!(&self.inner.hold().phase, Phase::Queueing(queueing) if queueing.saw_holder)
     }
 
     /// Waits a moment before the store is asked again.
     fn pause(&self, patience: &Patience) {
         let pause = Instant::now() + PAUSE;
         let inner = self.inner.hold();
-        if !inner.closed {
+        if inner.ended.is_none() {
             let until = patience.until.map_or(pause, |until| until.min(pause));
             drop(wait_until(&self.changed, inner, Some(until)));
         }
     }
 
     /// Takes the key back by revoking its lease, also when the store is closing.
-    pub(super) fn leave(&self, lease: &Arc<Lease>) {
-        let gone = Arc::new(Once::default());
-        let done = gone.clone();
-        lease.revoke(Instant::now() + self.ttl, move |_| done.set(()));
-        gone.take(Some(Instant::now() + LEAVE));
+    fn leave(&self, lease: &Arc<Lease>) {
+        lease.revoke(self.leave_by()).take(Some(Instant::now() + LEAVE));
+    }
+
+    /// Gives up a lock that nobody wants any more.
+    pub fn let_go(&self, held: &Held) {
+        if let Some(released) = held.begin_release(self.leave_by()) {
+            released.take(Some(Instant::now() + LEAVE));
+        }
+    }
+
+    /// Later the lease has ended by itself.
+    fn leave_by(&self) -> Instant {
+        Instant::now() + self.spec.terms.ttl
+    }
+}
+
+struct Over<'a>(&'a Acquisition);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.inner.hold().over = true;
+        self.0.changed.notify_all();
     }
 }

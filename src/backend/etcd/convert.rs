@@ -1,5 +1,6 @@
 //! What the messages of several services share. What a server sends is not trusted.
 
+use crate::backend::Wanted;
 use crate::error::{Error, Result};
 use crate::request::Found;
 use crate::types::{Event, KeyRange, KeyValue, RangeEnd};
@@ -17,10 +18,15 @@ pub fn end(keys: &KeyRange) -> Option<Vec<u8>> {
     }
 }
 
-pub fn watch_options(keys: &KeyRange, id: i64, start: i64) -> WatchOptions {
-    let options =
-        WatchOptions::new().with_watch_id(id).with_start_revision(start).with_progress_notify();
-    match end(keys) {
+pub fn watch_options(wanted: &Wanted, id: i64) -> WatchOptions {
+    let mut options = WatchOptions::new().with_watch_id(id).with_progress_notify();
+    // Large answers in pieces: what waits here is bounded.
+    options = options.with_fragment();
+    options = options.with_start_revision(wanted.start);
+    if wanted.prev {
+        options = options.with_prev_key();
+    }
+    match end(&wanted.keys) {
         None => options,
         Some(end) => options.with_range(end),
     }
@@ -39,7 +45,7 @@ pub fn found(answer: PbRangeResponse, revision: i64) -> Found {
     }
 }
 
-fn key_value(kv: PbKeyValue) -> KeyValue {
+pub fn key_value(kv: PbKeyValue) -> KeyValue {
     KeyValue {
         key: kv.key.into(),
         value: kv.value.into(),
@@ -52,9 +58,10 @@ fn key_value(kv: PbKeyValue) -> KeyValue {
 
 pub fn event(event: PbEvent) -> Result<Event> {
     let kv = event.kv.ok_or_else(|| Error::unexpected("an event without a key"))?;
+    let prev = event.prev_kv.map(key_value);
     match event.r#type {
-        0 => Ok(Event::put(key_value(kv))),
-        1 => Ok(Event::delete(kv.key.into(), kv.mod_revision)),
+        0 => Ok(Event::put(key_value(kv), prev)),
+        1 => Ok(Event::delete(kv.key.into(), kv.mod_revision, prev)),
         kind => Err(Error::unexpected(&format!("an event of kind {kind}"))),
     }
 }

@@ -1,12 +1,11 @@
 //! Requests as the messages of etcd's KV service, and its answers as ours. What a
 //! server sends is not trusted.
 
-use super::convert::{end, found, revision};
+use super::convert::{end, found, key_value, revision};
 use super::transport::PREFIX;
 use crate::error::{Error, Result};
-use crate::request::{Compare, Comparison, Op, Order, Range, Request, Response, Target};
-use crate::request::{Txn, TxnAnswer};
-use crate::types::KeyRange;
+use crate::request::{Compare, Comparison, Delete, Op, OpAnswer, Put, Range, Request, Response};
+use crate::request::{Sort, Target, Txn, TxnAnswer};
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_client::proto::{
     PbCompare, PbDeleteResponse, PbPutResponse, PbRangeResponse, PbTargetUnion, PbTxnOpRequest,
@@ -18,6 +17,8 @@ use prost::Message;
 #[derive(Clone, Copy)]
 pub enum Method {
     Range,
+    /// A range that the member answers alone, with or without a leader.
+    LocalRange,
     Put,
     DeleteRange,
     Txn,
@@ -26,11 +27,15 @@ pub enum Method {
 impl Method {
     pub fn path(self) -> &'static str {
         match self {
-            Self::Range => "/etcdserverpb.KV/Range",
+            Self::Range | Self::LocalRange => "/etcdserverpb.KV/Range",
             Self::Put => "/etcdserverpb.KV/Put",
             Self::DeleteRange => "/etcdserverpb.KV/DeleteRange",
             Self::Txn => "/etcdserverpb.KV/Txn",
         }
+    }
+
+    pub fn requires_leader(self) -> bool {
+        !matches!(self, Self::LocalRange)
     }
 }
 
@@ -38,26 +43,22 @@ impl Method {
 pub fn encode(request: &Request) -> Option<(Method, Bytes)> {
     let op = match request {
         Request::Range(range) => range_op(range),
-        Request::Txn(txn) => match single(txn) {
+        // A single unconditional write has a method of its own, smaller and cheaper.
+        Request::Txn(txn) => match txn.single() {
             Some(op) => op_request(op),
             None => PbTxnOpRequest::RequestTxn(txn_request(txn)),
         },
         _ => return None,
     };
     Some(match op {
-        PbTxnOpRequest::RequestRange(message) => (Method::Range, framed(&message)),
+        PbTxnOpRequest::RequestRange(message) => {
+            let method = if message.serializable { Method::LocalRange } else { Method::Range };
+            (method, framed(&message))
+        }
         PbTxnOpRequest::RequestPut(message) => (Method::Put, framed(&message)),
         PbTxnOpRequest::RequestDeleteRange(message) => (Method::DeleteRange, framed(&message)),
         PbTxnOpRequest::RequestTxn(message) => (Method::Txn, framed(&message)),
     })
-}
-
-/// A single unconditional write has a method of its own, smaller and cheaper.
-fn single(txn: &Txn) -> Option<&Op> {
-    match (&txn.compares[..], &txn.then[..]) {
-        ([], [op @ (Op::Put { .. } | Op::Delete(_))]) => Some(op),
-        _ => None,
-    }
 }
 
 fn framed(message: &impl Message) -> Bytes {
@@ -72,23 +73,15 @@ fn framed(message: &impl Message) -> Bytes {
 fn op_request(op: &Op) -> PbTxnOpRequest {
     match op {
         Op::Range(range) => range_op(range),
-        Op::Put { key, value, lease } => {
-            let mut op = PbTxnOpRequest::RequestPut(Default::default());
-            if let PbTxnOpRequest::RequestPut(put) = &mut op {
-                put.key = key.to_vec();
-                put.value = value.to_vec();
-                put.lease = *lease;
-            }
-            op
-        }
-        Op::Delete(keys) => delete_op(keys),
+        Op::Put(put) => put_op(put),
+        Op::Delete(delete) => delete_op(delete),
     }
 }
 
 // The types of the messages have no public names; that of the operation has.
 
 fn range_op(range: &Range) -> PbTxnOpRequest {
-    const CREATE: i32 = 2;
+    const ASCEND: i32 = 1;
     const DESCEND: i32 = 2;
     let mut op = PbTxnOpRequest::RequestRange(Default::default());
     if let PbTxnOpRequest::RequestRange(message) = &mut op {
@@ -97,20 +90,44 @@ fn range_op(range: &Range) -> PbTxnOpRequest {
         message.limit = range.limit;
         message.revision = range.revision;
         message.keys_only = range.keys_only;
-        message.max_create_revision = range.max_create_revision;
-        if range.order == Order::CreateDescending {
-            message.sort_target = CREATE;
-            message.sort_order = DESCEND;
+        message.count_only = range.count_only;
+        message.serializable = range.serializable;
+        message.min_mod_revision = range.filter.min_mod;
+        message.max_mod_revision = range.filter.max_mod;
+        message.min_create_revision = range.filter.min_create;
+        message.max_create_revision = range.filter.max_create;
+        // Without an order the server need not read everything.
+        if !range.is_in_key_order() {
+            message.sort_order = if range.descending { DESCEND } else { ASCEND };
+            message.sort_target = match range.sort {
+                Sort::Key => 0,
+                Sort::Version => 1,
+                Sort::Create => 2,
+                Sort::Mod => 3,
+                Sort::Value => 4,
+            };
         }
     }
     op
 }
 
-fn delete_op(keys: &KeyRange) -> PbTxnOpRequest {
+fn put_op(put: &Put) -> PbTxnOpRequest {
+    let mut op = PbTxnOpRequest::RequestPut(Default::default());
+    if let PbTxnOpRequest::RequestPut(message) = &mut op {
+        message.key = put.key.to_vec();
+        message.value = put.value.to_vec();
+        message.lease = put.lease;
+        message.prev_kv = put.prev;
+    }
+    op
+}
+
+fn delete_op(delete: &Delete) -> PbTxnOpRequest {
     let mut op = PbTxnOpRequest::RequestDeleteRange(Default::default());
     if let PbTxnOpRequest::RequestDeleteRange(message) = &mut op {
-        message.key = keys.key.to_vec();
-        message.range_end = end(keys).unwrap_or_default();
+        message.key = delete.keys.key.to_vec();
+        message.range_end = end(&delete.keys).unwrap_or_default();
+        message.prev_kv = delete.prev;
     }
     op
 }
@@ -128,9 +145,11 @@ fn txn_request(txn: &Txn) -> PbTxnRequest {
 
 fn compare(compare: &Compare) -> PbCompare {
     let (target, union) = match &compare.target {
+        Target::Version(version) => (0, PbTargetUnion::Version(*version)),
         Target::CreateRevision(revision) => (1, PbTargetUnion::CreateRevision(*revision)),
         Target::ModRevision(revision) => (2, PbTargetUnion::ModRevision(*revision)),
         Target::Value(value) => (3, PbTargetUnion::Value(value.to_vec())),
+        Target::Lease(lease) => (4, PbTargetUnion::Lease(*lease)),
     };
     let result = match compare.comparison {
         Comparison::Equal => 0,
@@ -147,31 +166,57 @@ fn compare(compare: &Compare) -> PbCompare {
     }
 }
 
+/// Of the answer to a range: the cluster's id and its revision.
+pub fn header(message: Bytes) -> Result<(u64, i64)> {
+    let answer = PbRangeResponse::decode(message).map_err(|e| Error::unexpected(&e.to_string()))?;
+    let header = answer.header.ok_or_else(|| Error::unexpected("no header"))?;
+    Ok((header.cluster_id, header.revision))
+}
+
 pub fn decode(method: Method, message: Bytes) -> Result<Response> {
     let wrong = |e: prost::DecodeError| Error::unexpected(&e.to_string());
-    let written = |header: Option<&_>| {
+    let written = |header: Option<&_>, answer| {
         let revision = revision(header)?;
-        Ok(Response::Txn(TxnAnswer { succeeded: true, revision, ranges: Vec::new() }))
+        Ok(Response::Txn(TxnAnswer { succeeded: true, revision, ops: vec![answer] }))
     };
     match method {
-        Method::Range => {
+        Method::Range | Method::LocalRange => {
             let answer = PbRangeResponse::decode(message).map_err(wrong)?;
             let revision = revision(answer.header.as_ref())?;
             Ok(Response::Range(found(answer, revision)))
         }
-        Method::Put => written(PbPutResponse::decode(message).map_err(wrong)?.header.as_ref()),
+        Method::Put => {
+            let mut answer = PbPutResponse::decode(message).map_err(wrong)?;
+            let header = answer.header.take();
+            written(header.as_ref(), put_answer(answer))
+        }
         Method::DeleteRange => {
-            written(PbDeleteResponse::decode(message).map_err(wrong)?.header.as_ref())
+            let mut answer = PbDeleteResponse::decode(message).map_err(wrong)?;
+            let header = answer.header.take();
+            written(header.as_ref(), delete_answer(answer))
         }
         Method::Txn => {
             let answer = PbTxnResponse::decode(message).map_err(wrong)?;
             let revision = revision(answer.header.as_ref())?;
-            let ranges = answer.responses.into_iter().filter_map(|op| match op.response {
-                Some(PbTxnOpResponse::ResponseRange(range)) => Some(found(range, revision)),
-                _ => None,
+            let ops = answer.responses.into_iter().map(|op| match op.response {
+                Some(PbTxnOpResponse::ResponsePut(put)) => Ok(put_answer(put)),
+                Some(PbTxnOpResponse::ResponseDeleteRange(delete)) => Ok(delete_answer(delete)),
+                Some(PbTxnOpResponse::ResponseRange(range)) => {
+                    Ok(OpAnswer::Range(found(range, revision)))
+                }
+                _ => Err(Error::unexpected("of an operation that was not asked for")),
             });
-            let ranges = ranges.collect();
-            Ok(Response::Txn(TxnAnswer { succeeded: answer.succeeded, revision, ranges }))
+            let ops = ops.collect::<Result<_>>()?;
+            Ok(Response::Txn(TxnAnswer { succeeded: answer.succeeded, revision, ops }))
         }
     }
+}
+
+fn put_answer(answer: PbPutResponse) -> OpAnswer {
+    OpAnswer::Put(answer.prev_kv.map(key_value))
+}
+
+fn delete_answer(answer: PbDeleteResponse) -> OpAnswer {
+    let prev = answer.prev_kvs.into_iter().map(key_value).collect();
+    OpAnswer::Delete { deleted: answer.deleted.unsigned_abs(), prev }
 }

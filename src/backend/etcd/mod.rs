@@ -8,34 +8,38 @@ mod leases;
 mod message;
 mod outcome;
 mod requests;
+mod submission;
 mod transport;
 mod watches;
+mod window;
 
 pub use io::Io;
 
-use super::{Backend, Completion, WatchSink, WatchToken};
+use super::{Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
 use crate::endpoint::Url;
 use crate::error::{Error, Result};
 use crate::gate::unique_id;
 use crate::options::Options;
 use crate::request::{Request, Response};
 use crate::signal::Once;
-use crate::types::KeyRange;
+use crate::timer::Timer;
 use endpoints::Endpoints;
-use requests::{Progress, Requests};
+use requests::Requests;
 use std::sync::Arc;
 use std::time::Instant;
+use submission::Submission;
 use transport::Driver;
 use watches::{Command, Watches};
 
 pub struct EtcdBackend {
     io: Arc<Io>,
+    timer: Arc<Timer>,
     requests: Arc<Requests>,
     watches: Arc<Watches>,
 }
 
 impl EtcdBackend {
-    pub fn new(urls: Vec<Url>, options: &Options, io: Arc<Io>) -> Result<Self> {
+    pub fn new(urls: Vec<Url>, options: &Options, io: Arc<Io>, timer: Arc<Timer>) -> Result<Self> {
         // Streams have connections of their own, and so have leases: neither waits
         // behind a large answer.
         let endpoints = |driver| Endpoints::new(&urls, options, driver, Arc::downgrade(&io));
@@ -43,24 +47,23 @@ impl EtcdBackend {
         let leases = endpoints(Driver::Caretaker)?;
         let streams = endpoints(Driver::Caretaker)?;
         let watches = Arc::new(Watches::new(streams));
-        Ok(Self { io, requests: Arc::new(Requests::new(unary, leases)), watches })
-    }
-
-    fn begin(&self, request: Request, deadline: Instant, progress: Progress, mut done: Completion) {
-        let requests = self.requests.clone();
-        self.io.post(move || {
-            if request.writes() {
-                done.begin_writing();
-            }
-            let task = requests.begin(request, deadline, progress);
-            tokio::spawn(async move { done.complete(task.await) });
-        });
+        Ok(Self { io, timer, requests: Arc::new(Requests::new(unary, leases)), watches })
     }
 }
 
 impl Backend for EtcdBackend {
-    fn submit(&self, request: Request, deadline: Instant, done: Completion) {
-        self.begin(request, deadline, Progress::default(), done);
+    fn submit(
+        &self,
+        request: Request,
+        deadline: Instant,
+        done: Completion,
+    ) -> Option<Box<dyn Flight>> {
+        if request.is_about_a_lease() {
+            // Behind no load of the user's, and after it when the store is closed.
+            self.requests.clone().post(&self.io, request, deadline, Arc::default(), done);
+            return None;
+        }
+        Some(Submission::begin(&self.requests, &self.io, &self.timer, request, deadline, done))
     }
 
     fn call(&self, request: Request, deadline: Instant) -> Result<Response> {
@@ -70,21 +73,25 @@ impl Backend for EtcdBackend {
                 let answer = Arc::new(Once::default());
                 let given = answer.clone();
                 let done = Completion::new(move |result| given.set(result));
-                self.begin(request, deadline, progress, done);
+                self.requests.clone().post(&self.io, request, deadline, Arc::new(progress), done);
                 answer.take(None).unwrap_or(Err(Error::Closed))
             }
         }
     }
 
-    fn watch(&self, keys: KeyRange, start: i64, sink: Arc<dyn WatchSink>) -> WatchToken {
+    fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken {
         let id = unique_id();
-        self.watches.post(&self.io, Command::Add { id, keys, start, sink });
+        self.watches.post(&self.io, Command::Add { id, wanted, sink });
         let (io, watches) = (Arc::downgrade(&self.io), self.watches.clone());
         WatchToken::new(move || {
             if let Some(io) = io.upgrade() {
                 watches.post(&io, Command::Remove(id));
             }
         })
+    }
+
+    fn wants_pages(&self) -> bool {
+        true
     }
 
     fn abort(&self) {

@@ -43,6 +43,14 @@ pub fn classify(error: &etcd_client::Error) -> Failure {
     }
 }
 
+/// The reason alone.
+pub fn text(error: &etcd_client::Error) -> String {
+    match error {
+        etcd_client::Error::GRpcStatus(status) => status.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// What the server refuses before it is proposed, by its text: the gRPC code alone
 /// tells too little.
 fn refusal(message: &str) -> Option<Failure> {

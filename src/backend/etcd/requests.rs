@@ -6,17 +6,21 @@
 //! the I/O thread's.
 
 use super::endpoints::{Connected, Endpoints};
+use super::io::Io;
 use super::leases;
 use super::message::{self, Method};
 use super::outcome::{self, Failure};
 use super::transport::{Call, CallError, Connection, Done, Outcome};
+use super::window::Window;
+use crate::backend::Completion;
 use crate::error::{Error, Result};
-use crate::request::{Request, Response};
+use crate::request::{Range, Request, Response};
 use crate::sync::Lock;
 use crate::sys;
 use bytes::Bytes;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, Notify};
@@ -40,10 +44,12 @@ pub struct Requests {
     leases: Arc<Endpoints>,
     abort: Arc<Notify>,
     close: Arc<Notify>,
-    aborts: AtomicU64,
+    /// The store is closing: nothing but leases is ended from now on.
+    closing: AtomicBool,
     closed: AtomicBool,
     /// A write met an exhausted space quota.
     full: AtomicBool,
+    window: Window,
 }
 
 impl Requests {
@@ -53,18 +59,22 @@ impl Requests {
             leases,
             abort: Arc::default(),
             close: Arc::default(),
-            aborts: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            window: Window::default(),
         }
     }
 
-    /// Ends the requests that were begun before, but those that give up a lease:
-    /// closing waits for them. Threads that drive hear of it at once; tasks, through
-    /// what is returned, on the I/O thread.
+    /// Ends all requests but those that give up a lease: closing waits for them.
+    /// Threads that drive hear of it at once; tasks, through what is returned, on the
+    /// I/O thread.
     pub fn abort(&self) -> impl FnOnce() + Send + 'static {
-        self.aborts.fetch_add(1, Ordering::SeqCst);
+        self.closing.store(true, Ordering::SeqCst);
         self.endpoints.abort();
+        for waiting in self.window.drain() {
+            waiting.complete(Err(Error::Closed));
+        }
         let abort = self.abort.clone();
         move || abort.notify_waiters()
     }
@@ -90,18 +100,17 @@ impl Requests {
         deadline: Instant,
     ) -> std::result::Result<Result<Response>, Progress> {
         let progress = Progress::default();
-        if sys::stack_left() < STACK || (request.stores() && self.is_full()) {
+        let Some((method, message, connected)) = self.direct(request) else {
             return Err(progress);
-        }
-        let aborts = self.aborts.load(Ordering::SeqCst);
-        let Some((method, message)) = message::encode(request) else { return Err(progress) };
-        let Some(connected) = self.endpoints.current() else { return Err(progress) };
+        };
         let connection = connected.connection.clone();
-        let outcome = match connection.begin(method.path(), message, Done::Keep) {
+        let outcome = match begin(&connection, method, message, Done::Keep) {
             Err(error) => Some(Err(error)),
             Ok(call) => {
-                progress.0.hold().sent = Some((connected.clone(), Instant::now()));
-                let outcome = connection.wait(&call, attempt_until(request, deadline));
+                let begun = Instant::now();
+                progress.known.hold().sent = Some((connected.clone(), begun));
+                let until = || attempt_until(request, deadline, begun, Some(&connection));
+                let outcome = connection.wait(&call, until);
                 if outcome.is_none() {
                     connection.abandon(&call);
                 }
@@ -111,48 +120,122 @@ impl Requests {
         let failure = match outcome {
             None => progress.give_up(&self.endpoints),
             Some(outcome) => {
-                progress.0.hold().sent = None;
-                let endpoints = &self.endpoints;
-                match self.judge(endpoints, request, method, outcome, &connected, &progress) {
+                match self.settle_attempt(request, method, outcome, &connected, &progress) {
                     Ok(response) => return Ok(Ok(response)),
                     Err(failure) => failure,
                 }
             }
         };
+        match self.end_of(request, failure, &progress, deadline) {
+            Some(error) => Ok(Err(error)),
+            None => Err(progress),
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Has the I/O thread read answers where no thread waits for one.
+    pub(super) fn rouse(&self) {
+        if let Some(connected) = self.endpoints.current() {
+            connected.connection.rouse();
+        }
+    }
+
+    /// What one attempt on the caller's thread takes, where that can be.
+    pub(super) fn direct(&self, request: &Request) -> Option<(Method, Bytes, Connected)> {
+        if sys::stack_left() < STACK || (request.stores() && self.is_full()) {
+            return None;
+        }
+        let connected = self.endpoints.current()?;
+        let (method, message) = message::encode(request)?;
+        Some((method, message, connected))
+    }
+
+    /// What came back from an attempt on a caller's thread.
+    pub(super) fn settle_attempt(
+        &self,
+        request: &Request,
+        method: Method,
+        outcome: Outcome,
+        connected: &Connected,
+        progress: &Progress,
+    ) -> std::result::Result<Response, Failure> {
+        let answer = self.judge(&self.endpoints, request, method, outcome, connected, progress);
+        progress.end_attempt(&answer);
+        answer
+    }
+
+    pub(super) fn gave_up(&self, progress: &Progress) -> Failure {
+        progress.give_up(&self.endpoints)
+    }
+
+    /// The request's end after a failed attempt, unless another one may help.
+    pub(super) fn end_of(
+        &self,
+        request: &Request,
+        failure: Failure,
+        progress: &Progress,
+        deadline: Instant,
+    ) -> Option<Error> {
         if let Some(error) = progress.settle(request, failure) {
-            return Ok(Err(error));
+            return Some(error);
         }
-        if self.aborts.load(Ordering::SeqCst) != aborts {
-            return Ok(Err(progress.ended(request, Error::Closed)));
+        if self.is_closing() {
+            return Some(progress.ended(request, Error::Closed));
         }
-        if Instant::now() >= deadline {
-            return Ok(Err(progress.ended(request, progress.last())));
-        }
-        Err(progress)
+        (Instant::now() >= deadline).then(|| progress.ended(request, progress.last()))
     }
 
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
 
+    /// Has the I/O thread make a request.
+    pub fn post(
+        self: Arc<Self>,
+        io: &Io,
+        request: Request,
+        deadline: Instant,
+        progress: Arc<Progress>,
+        mut done: Completion,
+    ) {
+        io.post(move || {
+            if request.writes() {
+                done.begin_writing();
+            }
+            let task = self.begin(request, deadline, progress);
+            tokio::spawn(async move { done.complete(task.await) });
+        });
+    }
+
     /// The answer of a request, at the deadline at the latest.
-    pub fn begin(
+    fn begin(
         self: Arc<Self>,
         request: Request,
         deadline: Instant,
-        progress: Progress,
+        progress: Arc<Progress>,
     ) -> impl Future<Output = Result<Response>> + Send {
         // Hears of an abort from here on.
-        let ended =
-            if matches!(request, Request::Revoke { .. }) { &self.close } else { &self.abort };
+        let (ended, is_ended) = match request {
+            Request::Revoke { .. } => (&self.close, &self.closed),
+            _ => (&self.abort, &self.closing),
+        };
         let aborted = ended.clone().notified_owned();
+        let is_ended = is_ended.load(Ordering::SeqCst);
         async move {
-            if self.closed.load(Ordering::SeqCst) {
+            if is_ended {
                 return Err(progress.ended(&request, Error::Closed));
             }
             tokio::select! {
                 biased;
                 () = aborted => Err(progress.ended(&request, Error::Closed)),
+                () = progress.given_up.notified() => Err(progress.ended(&request, Error::Canceled)),
                 answer = self.attempts(&request, deadline, &progress) => answer,
             }
         }
@@ -170,7 +253,7 @@ impl Requests {
             self.ask_whether_full().await?;
         }
         let encoded = message::encode(request);
-        progress.0.hold().sent = Some((connected.clone(), Instant::now()));
+        progress.begin_sending(&connected)?;
         let answer = match encoded {
             Some((method, message)) => {
                 let outcome = call(&connected.connection, method, message).await;
@@ -181,9 +264,30 @@ impl Requests {
                 self.weigh(endpoints, request, answer, &connected, progress)
             }
         };
-        // Gone where the attempt was given up meanwhile, which was noted then.
-        progress.0.hold().sent = None;
+        progress.end_attempt(&answer);
         answer
+    }
+
+    /// Likewise, for as long as one may take.
+    async fn timed_attempt(
+        &self,
+        endpoints: &Endpoints,
+        request: &Request,
+        deadline: Instant,
+        progress: &Progress,
+    ) -> std::result::Result<Response, Failure> {
+        let mut attempt = pin!(self.attempt(endpoints, request, progress));
+        let begun = Instant::now();
+        loop {
+            let connection = progress.sent_on();
+            let until = attempt_until(request, deadline, begun, connection.as_deref());
+            if until <= Instant::now() {
+                return Err(progress.give_up(endpoints));
+            }
+            if let Ok(answer) = timeout_at(until.into(), &mut attempt).await {
+                return answer;
+            }
+        }
     }
 
     /// What came back over a connection.
@@ -231,7 +335,7 @@ impl Requests {
             self.full.store(true, Ordering::Relaxed);
         }
         if matches!(failure, Failure::Unknown(_)) {
-            progress.0.hold().unknown = true;
+            progress.known.hold().unknown = true;
         }
         match &failure {
             Failure::Final(_) => endpoints.succeeded(connected),
@@ -270,18 +374,12 @@ impl Requests {
         deadline: Instant,
         progress: &Progress,
     ) -> Result<Response> {
-        let endpoints = match request {
-            Request::Range(_) | Request::Txn(_) => &self.endpoints,
-            _ => &self.leases,
-        };
+        let endpoints = if request.is_about_a_lease() { &self.leases } else { &self.endpoints };
         let mut back_off = BACK_OFF;
         loop {
-            let attempt = self.attempt(endpoints, request, progress);
-            let until = attempt_until(request, deadline);
-            let failure = match timeout_at(until.into(), attempt).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(failure)) => failure,
-                Err(_) => progress.give_up(endpoints),
+            let failure = match self.timed_attempt(endpoints, request, deadline, progress).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
             };
             if let Some(error) = progress.settle(request, failure) {
                 return Err(error);
@@ -296,21 +394,65 @@ impl Requests {
     }
 }
 
-fn attempt_until(request: &Request, deadline: Instant) -> Instant {
-    if request.repeatable() {
-        deadline.min(Instant::now() + ATTEMPT)
-    } else {
-        deadline
+/// How long an attempt may take that was begun then. A member that goes on answering
+/// others is busy, and not to be asked once more.
+pub(super) fn attempt_until(
+    request: &Request,
+    deadline: Instant,
+    begun: Instant,
+    connection: Option<&Connection>,
+) -> Instant {
+    if !request.repeatable() {
+        return deadline;
     }
+    let alive = connection.map_or(begun, |connection| connection.last_answer().max(begun));
+    deadline.min(alive + ATTEMPT)
+}
+
+pub(super) fn begin(
+    connection: &Connection,
+    method: Method,
+    message: Bytes,
+    done: Done,
+) -> std::result::Result<Arc<Call>, CallError> {
+    connection.begin(method.path(), method.requires_leader(), message, done)
 }
 
 /// A call whose outcome a task waits for.
 async fn call(connection: &Arc<Connection>, method: Method, message: Bytes) -> Outcome {
     let (send, receive) = oneshot::channel();
     let done = Done::Tell(Box::new(move |outcome| drop(send.send(outcome))));
-    let call = connection.begin(method.path(), message, done)?;
+    let call = begin(connection, method, message, done)?;
+    connection.rouse();
     let _abandoned = Abandon { connection, call };
     receive.await.unwrap_or_else(|_| Err(CallError::Broken("the call was dropped".into())))
+}
+
+/// The store's id and a revision of it that a quorum has; none where it may not be read.
+pub async fn look(connection: &Arc<Connection>) -> Result<Option<(u64, i64)>> {
+    let probe = Request::from(Range::probe());
+    let (method, message) =
+        message::encode(&probe).ok_or_else(|| Error::Internal("no message".into()))?;
+    match call(connection, method, message).await {
+        Ok(answer) => message::header(answer).map(Some),
+        Err(error) => match outcome::of_call(&error) {
+            Failure::Final(_) => Ok(None),
+            _ => Err(Error::Unavailable(error.to_string())),
+        },
+    }
+}
+
+/// Whether the state before a revision can still be read; yes where that is not
+/// certain.
+pub async fn keeps_before(connection: &Arc<Connection>, revision: i64) -> bool {
+    if revision <= 1 {
+        return true;
+    }
+    let probe = Request::from(Range { revision: revision - 1, ..Range::probe() });
+    let Some((method, message)) = message::encode(&probe) else { return true };
+    let answer = call(connection, method, message).await;
+    let failure = answer.err().map(|error| outcome::of_call(&error));
+    !matches!(failure, Some(Failure::Final(Error::Compacted(_))))
 }
 
 /// Abandons a call when dropped, which does nothing to one that is over.
@@ -329,10 +471,15 @@ impl Drop for Abandon<'_> {
 
 /// What is known of a request, should it end now.
 #[derive(Default)]
-pub struct Progress(Mutex<Known>);
+pub struct Progress {
+    known: Mutex<Known>,
+    given_up: Notify,
+}
 
 #[derive(Default)]
 struct Known {
+    /// Nobody wants it any more: it is not to be sent.
+    given_up: bool,
     /// An attempt is under way on this connection: the server may have it.
     sent: Option<(Connected, Instant)>,
     /// An earlier attempt may have been applied.
@@ -341,12 +488,44 @@ struct Known {
 }
 
 impl Progress {
+    pub(super) fn begin_sending(&self, connected: &Connected) -> std::result::Result<(), Failure> {
+        let mut known = self.known.hold();
+        if known.given_up {
+            return Err(Failure::Final(Error::Canceled));
+        }
+        known.sent = Some((connected.clone(), Instant::now()));
+        Ok(())
+    }
+
+    /// What was sent and answered stays sent: whoever gives up the request in this
+    /// moment must not take it for one that was not.
+    fn end_attempt(&self, answer: &std::result::Result<Response, Failure>) {
+        if answer.is_err() {
+            self.known.hold().sent = None;
+        }
+    }
+
+    /// Ends the request; what is known of it then.
+    pub fn give_up_for_good(&self, writes: bool) -> Error {
+        let mut known = self.known.hold();
+        known.given_up = true;
+        self.given_up.notify_one();
+        if writes && (known.unknown || known.sent.is_some()) {
+            return Error::Indeterminate(Error::Canceled.to_string());
+        }
+        Error::Canceled
+    }
+
+    fn sent_on(&self) -> Option<Arc<Connection>> {
+        self.known.hold().sent.as_ref().map(|(connected, _)| connected.connection.clone())
+    }
+
     fn note(&self, error: Error) {
-        self.0.hold().last = Some(error);
+        self.known.hold().last = Some(error);
     }
 
     fn last(&self) -> Error {
-        match self.0.hold().last.take() {
+        match self.known.hold().last.take() {
             Some(error @ (Error::Tls(_) | Error::NoMemory(_))) => error,
             Some(error) => Error::Unavailable(error.to_string()),
             None => Error::Unavailable("no answer in time".into()),
@@ -366,7 +545,7 @@ impl Progress {
             }
             Failure::Unknown(why) => {
                 self.note(Error::Unavailable(why));
-                self.0.hold().unknown = true;
+                self.known.hold().unknown = true;
                 (!request.repeatable()).then(|| self.ended(request, self.last()))
             }
         }
@@ -374,7 +553,7 @@ impl Progress {
 
     /// What to answer where there will be no answer of a server.
     fn ended(&self, request: &Request, error: Error) -> Error {
-        let known = self.0.hold();
+        let known = self.known.hold();
         if request.writes() && (known.unknown || known.sent.is_some()) {
             return Error::Indeterminate(error.to_string());
         }
@@ -383,7 +562,7 @@ impl Progress {
 
     /// The attempt's time is over.
     fn give_up(&self, endpoints: &Endpoints) -> Failure {
-        let sent = self.0.hold().sent.take();
+        let sent = self.known.hold().sent.take();
         match sent {
             None => Failure::NotApplied(Error::Unavailable("not connected in time".into())),
             Some((connected, begun)) => {

@@ -1,23 +1,29 @@
 //! All watches of a store on one stream, which is made anew whenever it breaks:
 //! each watch then resumes at the first revision that it did not get.
 
+mod groups;
+
 use super::convert;
 use super::endpoints::{Connected, Endpoints};
 use super::io::Io;
 use super::outcome::{self, Failure};
-use crate::backend::{Notice, WatchSink};
+use super::requests;
+use super::transport::Connection;
+use crate::backend::{Notice, Wanted, WatchSink};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
 use crate::sync::Lock;
-use crate::types::KeyRange;
 use etcd_client::{WatchOptions, WatchResponse, WatchResponseStream, WatchStream};
 use futures_util::FutureExt;
-use std::collections::{HashMap, VecDeque};
+use groups::{Groups, Unneeded};
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{
+    unbounded_channel, UnboundedReceiver, UnboundedSender, WeakUnboundedSender,
+};
 use tokio::time::{sleep, timeout_at};
 
 /// How long making a stream may take.
@@ -27,8 +33,14 @@ const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
 
 pub enum Command {
-    Add { id: u64, keys: KeyRange, start: i64, sink: Arc<dyn WatchSink> },
+    Add {
+        id: u64,
+        wanted: Wanted,
+        sink: Arc<dyn WatchSink>,
+    },
     Remove(u64),
+    /// What this watch of the server begins with is compacted.
+    Compacted(i64),
     Close,
 }
 
@@ -63,7 +75,7 @@ impl Watches {
         *state = match std::mem::replace(&mut *state, State::Closed) {
             State::Idle(endpoints) => {
                 let (sender, commands) = unbounded_channel();
-                tokio::spawn(Task::new(endpoints, commands).run());
+                tokio::spawn(Task::new(endpoints, sender.downgrade(), commands).run());
                 let _ = sender.send(command);
                 State::Running(sender)
             }
@@ -78,22 +90,18 @@ impl Watches {
 
 struct Task {
     endpoints: Arc<Endpoints>,
+    /// For what it finds out by requests of its own.
+    own: WeakUnboundedSender<Command>,
     commands: UnboundedReceiver<Command>,
-    watches: HashMap<u64, Watch>,
-    /// Which watch the server means by its ids, on the present stream.
-    by_server_id: HashMap<i64, u64>,
-    next_server_id: i64,
+    groups: Groups,
     /// Ids of creations that the server has not answered, in their order: a refusal
     /// may come without one.
     unanswered: VecDeque<i64>,
-}
-
-struct Watch {
-    keys: KeyRange,
-    /// The first revision that the sink has not got.
-    next: i64,
-    sink: Arc<dyn WatchSink>,
-    server_id: i64,
+    /// Watches that the server has begun, and where, which may have missed something.
+    doubted: Vec<(i64, i64)>,
+    /// Which store this is, and a revision that it had.
+    cluster: Option<u64>,
+    highest: i64,
 }
 
 /// What is sent on the stream.
@@ -116,21 +124,27 @@ enum End {
 }
 
 impl Task {
-    fn new(endpoints: Arc<Endpoints>, commands: UnboundedReceiver<Command>) -> Self {
+    fn new(
+        endpoints: Arc<Endpoints>,
+        own: WeakUnboundedSender<Command>,
+        commands: UnboundedReceiver<Command>,
+    ) -> Self {
         Self {
             endpoints,
+            own,
             commands,
-            watches: HashMap::new(),
-            by_server_id: HashMap::new(),
-            next_server_id: 1,
+            groups: Groups::default(),
             unanswered: VecDeque::new(),
+            doubted: Vec::new(),
+            cluster: None,
+            highest: 0,
         }
     }
 
     async fn run(mut self) {
         let mut back_off = BACK_OFF;
         loop {
-            while self.watches.is_empty() {
+            while self.groups.is_empty() {
                 match self.commands.recv().await {
                     Some(command) => self.note(command),
                     None => return,
@@ -145,6 +159,7 @@ impl Task {
                 Err(_) => "serving it failed".into(),
             };
             log(Level::Warn, || format!("watch stream ended, resuming: {why}"));
+            self.groups.leave_stream(Some(&why));
             if began.elapsed() > BACK_OFF_MOST {
                 back_off = BACK_OFF;
             }
@@ -158,11 +173,9 @@ impl Task {
     /// Takes a command while there is no stream.
     fn note(&mut self, command: Command) {
         match command {
-            Command::Add { id, keys, start, sink } => {
-                self.watches.insert(id, Watch { keys, next: start, sink, server_id: 0 });
-            }
-            Command::Remove(id) => drop(self.watches.remove(&id)),
-            Command::Close => {}
+            Command::Add { id, wanted, sink } => drop(self.groups.add(id, wanted, sink)),
+            Command::Remove(id) => drop(self.groups.remove(id)),
+            Command::Compacted(_) | Command::Close => {}
         }
     }
 
@@ -175,10 +188,10 @@ impl Task {
                 Err(TryRecvError::Disconnected) => return End::Closed,
             }
         }
-        self.by_server_id.clear();
+        self.groups.leave_stream(None);
         self.unanswered.clear();
-        let ids: Vec<u64> = self.watches.keys().copied().collect();
-        let creations: Vec<_> = ids.into_iter().filter_map(|id| self.creation(id)).collect();
+        let groups = self.groups.ids();
+        let creations: Vec<_> = groups.into_iter().filter_map(|id| self.creation(id)).collect();
         let mut creations = creations.into_iter();
         let Some(first) = creations.next() else { return End::Idle };
 
@@ -187,6 +200,9 @@ impl Task {
             Err(why) => return End::Broken(why),
         };
         self.endpoints.succeeded(&connected);
+        if let Err(why) = self.check_store(&connected).await {
+            return End::Broken(why);
+        }
 
         // Requests are written by a task of their own: while the stream's window is
         // full, answers must be read.
@@ -208,7 +224,7 @@ impl Task {
         for creation in creations {
             let _ = sends.send(Send::Create(Box::new(creation)));
         }
-        let end = self.serve(&mut answers, &sends).await;
+        let end = self.serve(&mut answers, &sends, &connected.connection).await;
         writing.abort();
         if matches!(end, End::Broken(_)) {
             self.endpoints.failed(&connected);
@@ -231,7 +247,7 @@ impl Task {
             Ok(Ok(stream)) => Ok((connected, stream)),
             Ok(Err(error)) => {
                 self.endpoints.failed(&connected);
-                Err(error.to_string())
+                Err(outcome::text(&error))
             }
             Err(late) => {
                 self.endpoints.pass_over(&connected);
@@ -240,61 +256,114 @@ impl Task {
         }
     }
 
-    /// What to send so that the server watches from where this watch stands.
-    fn creation(&mut self, id: u64) -> Option<Creation> {
-        let server_id = self.next_server_id;
-        let watch = self.watches.get_mut(&id)?;
-        self.next_server_id += 1;
-        watch.server_id = server_id;
-        self.by_server_id.insert(server_id, id);
+    /// Ends all watches where the store is not the one that they were of: on another
+    /// one, or one that was restored from a backup, they would wait for revisions that
+    /// others have, or that are yet to come.
+    async fn check_store(&mut self, connected: &Connected) -> std::result::Result<(), String> {
+        let deadline = (Instant::now() + SET_UP).into();
+        let seen = timeout_at(deadline, requests::look(&connected.connection))
+            .await
+            .map_err(|_| "no answer to a read in time".to_owned())?
+            .map_err(|e| e.to_string())?;
+        let Some((cluster, revision)) = seen else { return Ok(()) };
+        let another = self.cluster.replace(cluster).is_some_and(|known| known != cluster);
+        if another || revision < self.highest {
+            self.highest = 0;
+            for group in self.groups.ids() {
+                self.groups.end(group, Notice::Replaced);
+            }
+        }
+        self.highest = self.highest.max(revision);
+        self.check_starts(&connected.connection).await
+    }
+
+    /// A server that compacted a deletion which a watch is to begin with neither tells
+    /// of it nor that it is compacted. But it does not read the state before it.
+    async fn check_starts(
+        &mut self,
+        connection: &Arc<Connection>,
+    ) -> std::result::Result<(), String> {
+        let Some(oldest) = self.groups.oldest_start() else { return Ok(()) };
+        let deadline = (Instant::now() + SET_UP).into();
+        let kept = timeout_at(deadline, requests::keeps_before(connection, oldest)).await;
+        if !kept.map_err(|_| "no answer to a read in time".to_owned())? {
+            self.groups.ids().into_iter().for_each(|group| self.groups.doubt(group));
+        }
+        Ok(())
+    }
+
+    fn check_doubted(&mut self, connection: &Arc<Connection>) {
+        for (server_id, start) in self.doubted.drain(..) {
+            let (own, connection) = (self.own.clone(), connection.clone());
+            tokio::spawn(async move {
+                if !requests::keeps_before(&connection, start).await {
+                    if let Some(own) = own.upgrade() {
+                        let _ = own.send(Command::Compacted(server_id));
+                    }
+                }
+            });
+        }
+    }
+
+    /// What to send so that the server watches from where this group stands.
+    fn creation(&mut self, group: u64) -> Option<Creation> {
+        let (server_id, wanted) = self.groups.stand(group)?;
         self.unanswered.push_back(server_id);
-        let options = convert::watch_options(&watch.keys, server_id, watch.next);
-        Some(Creation { key: watch.keys.key.to_vec(), options })
+        let options = convert::watch_options(&wanted, server_id);
+        Some(Creation { key: wanted.keys.key.to_vec(), options })
     }
 
     async fn serve(
         &mut self,
         answers: &mut WatchResponseStream,
         sends: &UnboundedSender<Send>,
+        connection: &Arc<Connection>,
     ) -> End {
         loop {
             tokio::select! {
                 biased;
                 answer = answers.message() => match answer {
-                    Ok(Some(answer)) => {
-                        if let Err(error) = self.take(answer, sends) {
-                            return End::Broken(error.to_string());
+                    Ok(Some(answer)) => match self.take(answer) {
+                        Ok(unneeded) => {
+                            cancel(unneeded, sends);
+                            self.check_doubted(connection);
                         }
-                    }
+                        Err(error) => return End::Broken(error.to_string()),
+                    },
                     Ok(None) => return End::Broken("the server ended it".into()),
-                    Err(error) => return End::Broken(error.to_string()),
+                    Err(error) => return End::Broken(outcome::text(&error)),
                 },
                 command = self.commands.recv() => match command {
                     None | Some(Command::Close) => return End::Closed,
-                    Some(Command::Remove(id)) => self.remove(id, sends),
-                    Some(add @ Command::Add { id, .. }) => {
-                        self.note(add);
-                        if let Some(creation) = self.creation(id) {
+                    Some(Command::Remove(id)) => cancel(self.groups.remove(id), sends),
+                    Some(Command::Compacted(server_id)) => {
+                        if let Some(group) = self.groups.of_server_id(server_id) {
+                            self.groups.end(group, Notice::Compacted);
+                            cancel(vec![server_id], sends);
+                        }
+                    }
+                    Some(Command::Add { id, wanted, sink }) => {
+                        let new = self.groups.add(id, wanted, sink);
+                        if let Some(group) = new {
+                            let start = self.groups.start(group);
+                            if start.is_some_and(|start| start <= self.highest) {
+                                self.groups.doubt(group);
+                            }
+                        }
+                        if let Some(creation) = new.and_then(|group| self.creation(group)) {
                             let _ = sends.send(Send::Create(Box::new(creation)));
                         }
                     }
                 },
             }
-            if self.watches.is_empty() {
+            if self.groups.is_empty() {
                 return End::Idle;
             }
         }
     }
 
-    fn remove(&mut self, id: u64, sends: &UnboundedSender<Send>) {
-        if let Some(watch) = self.watches.remove(&id) {
-            self.by_server_id.remove(&watch.server_id);
-            let _ = sends.send(Send::Cancel(watch.server_id));
-        }
-    }
-
     /// Passes on what the server says; an error where it makes no sense.
-    fn take(&mut self, answer: WatchResponse, sends: &UnboundedSender<Send>) -> Result<()> {
+    fn take(&mut self, mut answer: WatchResponse) -> Result<Unneeded> {
         let mut server_id = answer.watch_id();
         if answer.created() {
             match self.unanswered.iter().position(|id| *id == server_id) {
@@ -303,70 +372,47 @@ impl Task {
             }
         }
         // Of a watch that was removed meanwhile, or of a requested progress report.
-        let Some(id) = self.by_server_id.get(&server_id).copied() else { return Ok(()) };
-        let Some(watch) = self.watches.get_mut(&id) else { return Ok(()) };
+        let Some(group) = self.groups.of_server_id(server_id) else { return Ok(Vec::new()) };
         if answer.compact_revision() != 0 {
-            watch.sink.notice(Notice::Compacted);
-            self.forget(id, server_id);
-            return Ok(());
+            self.groups.end(group, Notice::Compacted);
+            return Ok(Vec::new());
         }
         if answer.canceled() {
-            return self.refused(id, server_id, answer.cancel_reason());
+            return self.refused(group, answer.cancel_reason());
         }
         if answer.created() {
-            let wanted = watch.sink.notice(Notice::Started);
-            if !wanted {
-                self.remove(id, sends);
+            if let Some(start) = self.groups.doubted_start(group) {
+                self.doubted.push((server_id, start));
             }
-            return Ok(());
+            return Ok(self.groups.confirm(group));
         }
         let revision = convert::revision(answer.0.header.as_ref())?;
-        let next = watch.next;
-        let is_progress = answer.0.events.is_empty();
-        let mut events = Vec::with_capacity(answer.0.events.len());
-        for event in answer.0.events {
-            let event = convert::event(event)?;
-            // Servers are known to send again what was sent.
-            if event.revision() >= next {
-                events.push(event);
-            }
+        self.highest = self.highest.max(revision);
+        if answer.0.events.is_empty() {
+            return Ok(self.groups.progress(group, revision));
         }
-        let wanted = match events.last() {
-            // All were sent before; the header may be ahead of what is still to come.
-            None if !is_progress => return Ok(()),
-            None => {
-                watch.next = next.max(revision + 1);
-                watch.sink.notice(Notice::Progress(revision))
-            }
-            Some(last) => {
-                watch.next = last.revision() + 1;
-                watch.sink.notice(Notice::Events(events))
-            }
-        };
-        if !wanted {
-            self.remove(id, sends);
-        }
-        Ok(())
+        // The header may be ahead of what is still to come.
+        let sent = std::mem::take(&mut answer.0.events);
+        let events = sent.into_iter().map(convert::event).collect::<Result<_>>()?;
+        Ok(self.groups.events(group, events, answer.0.fragment))
     }
 
     /// The server ended one watch, or did not begin it.
-    fn refused(&mut self, id: u64, server_id: i64, reason: &str) -> Result<()> {
+    fn refused(&mut self, group: u64, reason: &str) -> Result<Unneeded> {
         match outcome::of_refusal(reason) {
             Failure::Final(error @ (Error::Denied(_) | Error::Auth(_) | Error::Invalid(_))) => {
-                if let Some(watch) = self.watches.get(&id) {
-                    watch.sink.notice(Notice::Failed(error));
-                }
-                self.forget(id, server_id);
-                Ok(())
+                self.groups.end(group, Notice::Failed(error));
+                Ok(Vec::new())
             }
             // For any other reason it is tried again, with all others on a new stream.
             _ => Err(Error::unexpected(&format!("watch canceled: {reason}"))),
         }
     }
+}
 
-    fn forget(&mut self, id: u64, server_id: i64) {
-        self.watches.remove(&id);
-        self.by_server_id.remove(&server_id);
+fn cancel(unneeded: Unneeded, sends: &UnboundedSender<Send>) {
+    for server_id in unneeded {
+        let _ = sends.send(Send::Cancel(server_id));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Keys and values at every revision that is kept.
 
 use crate::error::{Error, Result};
-use crate::request::{Found, Order, Range};
+use crate::request::{Found, Range};
 use crate::types::{Event, KeyRange, KeyValue, RangeEnd};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -72,28 +72,25 @@ impl History {
     pub fn range(&self, range: &Range) -> Result<Found> {
         self.check_revision(range.revision)?;
         let mut found = Found { revision: self.revision, ..Found::default() };
-        let by_key = range.order == Order::Key;
+        let in_order = range.is_in_key_order();
         let limit = if range.limit > 0 { range.limit as usize } else { usize::MAX };
         for kv in self.at(&range.keys, range.revision) {
             found.total += 1;
-            if range.max_create_revision > 0 && kv.create_revision > range.max_create_revision {
+            if range.count_only || !range.filter.passes(kv) {
                 continue;
             }
-            if by_key && found.kvs.len() == limit {
+            if in_order && found.kvs.len() == limit {
                 found.more = true;
                 continue;
             }
-            let mut kv = kv.clone();
-            if range.keys_only {
-                kv.value = Bytes::new();
-            }
-            found.kvs.push(kv);
+            found.kvs.push(kv.clone());
         }
-        if !by_key {
-            found.kvs.sort_by_key(|kv| std::cmp::Reverse(kv.create_revision));
+        if !in_order {
+            range.arrange(&mut found.kvs);
             found.more = found.kvs.len() > limit;
             found.kvs.truncate(limit);
         }
+        range.strip_values(&mut found.kvs);
         Ok(found)
     }
 
@@ -120,8 +117,8 @@ impl History {
         self.keys.range::<[u8], _>((first, last))
     }
 
-    pub fn live_keys(&self, keys: &KeyRange) -> Vec<Bytes> {
-        self.at(keys, 0).map(|kv| kv.key.clone()).collect()
+    pub fn live(&self, keys: &KeyRange) -> Vec<KeyValue> {
+        self.at(keys, 0).cloned().collect()
     }
 
     pub fn put(&mut self, kv: KeyValue) {
@@ -141,6 +138,14 @@ impl History {
         while self.log.len() > KEPT_REVISIONS || self.log_bytes > KEPT_BYTES {
             self.forget_oldest();
         }
+    }
+
+    /// Forgets all revisions before the newest one.
+    pub fn compact(&mut self) {
+        while self.log.front().is_some_and(|(revision, _)| *revision < self.revision) {
+            self.forget_oldest();
+        }
+        self.compacted = self.revision;
     }
 
     fn forget_oldest(&mut self) {
@@ -167,8 +172,17 @@ impl History {
         let first = self.log.partition_point(|(revision, _)| *revision < start);
         Some(self.log.range(first..).map(|(_, events)| &events[..]))
     }
+
+    /// Whether the state before this revision can still be read.
+    pub fn keeps_before(&self, revision: i64) -> bool {
+        revision > self.compacted
+    }
 }
 
 fn size(events: &[Event]) -> usize {
-    events.iter().map(|event| event.kv.key.len() + event.kv.value.len() + ENTRY).sum()
+    let of = |event: &Event| {
+        let prev = event.prev.as_ref().map_or(0, |prev| prev.value.len());
+        event.kv.key.len() + event.kv.value.len() + prev + ENTRY
+    };
+    events.iter().map(of).sum()
 }

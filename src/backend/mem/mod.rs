@@ -4,14 +4,13 @@ mod history;
 mod leases;
 mod watches;
 
-use super::{Backend, Completion, WatchSink, WatchToken};
+use super::{Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
 use crate::error::{Error, Result};
-use crate::request::{Op, Request, Response, Target, Txn, TxnAnswer};
+use crate::request::{Delete, Op, OpAnswer, Put, Request, Response, Txn, TxnAnswer};
 use crate::sync::{Lock, SharedLock};
 use crate::sys::ForkLocal;
 use crate::timer::Timer;
-use crate::types::{Event, KeyRange, KeyValue};
-use bytes::Bytes;
+use crate::types::{Event, KeyValue};
 use history::History;
 use leases::Leases;
 use std::collections::{HashMap, HashSet};
@@ -81,22 +80,33 @@ impl MemBackend {
 }
 
 impl Backend for MemBackend {
-    fn submit(&self, request: Request, _deadline: Instant, done: Completion) {
+    fn submit(
+        &self,
+        request: Request,
+        _deadline: Instant,
+        done: Completion,
+    ) -> Option<Box<dyn Flight>> {
         done.complete(self.execute(&request));
+        None
     }
 
     fn call(&self, request: Request, _deadline: Instant) -> Result<Response> {
         self.execute(&request)
     }
 
-    fn watch(&self, keys: KeyRange, start: i64, sink: Arc<dyn WatchSink>) -> WatchToken {
+    fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken {
         let state = &mut *self.mem.state.writing();
-        let id = state.watches.add(keys, start, sink, &state.history);
+        let id = state.watches.add(wanted, sink, &state.history);
         let mem = self.mem.clone();
         WatchToken::new(move || {
             let removed = mem.state.writing().watches.remove(id);
             drop(removed);
         })
+    }
+
+    /// Values are shared with the answer, not copied.
+    fn wants_pages(&self) -> bool {
+        false
     }
 
     fn abort(&self) {}
@@ -113,7 +123,11 @@ impl Backend for MemBackend {
                 }
                 Ok(())
             }
-            "cut" | "compact" | "delay" | "indeterminate" => {
+            "compact" => {
+                self.mem.state.writing().history.compact();
+                Ok(())
+            }
+            "cut" | "delay" | "indeterminate" => {
                 Err(Error::Unsupported(format!("fault \"{spec}\" is not built yet")))
             }
             _ => Err(Error::Invalid(format!("unknown fault \"{spec}\""))),
@@ -148,88 +162,77 @@ fn expire_at(mem: &Arc<Mem>, timer: &Arc<Timer>, lease: i64, when: Instant) {
 
 impl State {
     fn txn(&mut self, txn: &Txn) -> Result<TxnAnswer> {
-        let succeeded = txn.compares.iter().all(|compare| {
-            let kv = self.history.newest(&compare.key);
-            match &compare.target {
-                Target::Value(given) => {
-                    kv.is_some_and(|kv| compare.comparison.holds(&kv.value[..], &given[..]))
-                }
-                Target::CreateRevision(given) => {
-                    compare.comparison.holds(&kv.map_or(0, |kv| kv.create_revision), given)
-                }
-                Target::ModRevision(given) => {
-                    compare.comparison.holds(&kv.map_or(0, |kv| kv.mod_revision), given)
-                }
-            }
-        });
+        let succeeded =
+            txn.compares.iter().all(|compare| compare.holds(self.history.newest(&compare.key)));
         let ops = if succeeded { &txn.then } else { &txn.or_else };
+        // As etcd: first all leases, then all revisions.
         for op in ops {
-            match op {
-                Op::Put { lease, .. } if *lease != 0 => drop(self.leases.check(*lease)?),
-                Op::Range(range) => self.history.check_revision(range.revision)?,
-                _ => {}
+            if let Op::Put(Put { lease: lease @ 1.., .. }) = op {
+                self.leases.check(*lease)?;
+            }
+        }
+        for op in ops {
+            if let Op::Range(range) = op {
+                self.history.check_revision(range.revision)?;
             }
         }
         let revision = self.history.revision() + 1;
         let mut events = Vec::with_capacity(ops.len());
-        let mut ranges = Vec::new();
+        let mut answers = Vec::with_capacity(ops.len());
         for op in ops {
-            match op {
-                Op::Put { key, value, lease } => {
-                    events.push(self.put(key.clone(), value.clone(), *lease, revision));
+            answers.push(match op {
+                Op::Put(put) => {
+                    let event = self.put(put, revision);
+                    let prev = event.prev.clone().filter(|_| put.prev);
+                    events.push(event);
+                    OpAnswer::Put(prev)
                 }
-                Op::Delete(keys) => {
-                    for key in self.history.live_keys(keys) {
-                        events.push(self.delete(key, revision));
-                    }
+                Op::Delete(Delete { keys, prev }) => {
+                    let found = self.history.live(keys);
+                    let deleted = found.len() as u64;
+                    events.extend(found.iter().cloned().map(|kv| self.delete(kv, revision)));
+                    OpAnswer::Delete { deleted, prev: if *prev { found } else { Vec::new() } }
                 }
-                Op::Range(range) => ranges.push(self.history.range(range)?),
-            }
+                Op::Range(range) => OpAnswer::Range(self.history.range(range)?),
+            });
         }
         self.publish(revision, events);
         let revision = self.history.revision();
-        for found in &mut ranges {
-            found.revision = revision;
-        }
-        Ok(TxnAnswer { succeeded, revision, ranges })
+        Ok(TxnAnswer { succeeded, revision, ops: answers })
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes, lease: i64, revision: i64) -> Event {
-        let before = self.history.newest(&key);
-        let (created, version, former_lease) =
-            before.map_or((revision, 0, 0), |kv| (kv.create_revision, kv.version, kv.lease));
+    fn put(&mut self, put: &Put, revision: i64) -> Event {
+        let Put { key, value, lease, .. } = put.clone();
+        let prev = self.history.newest(&key).cloned();
+        let (create_revision, version, former_lease) =
+            prev.as_ref().map_or((revision, 0, 0), |kv| (kv.create_revision, kv.version, kv.lease));
         self.leases.detach(former_lease, &key);
         self.leases.attach(lease, &key);
-        let kv = KeyValue {
-            key,
-            value,
-            create_revision: created,
-            mod_revision: revision,
-            version: version + 1,
-            lease,
-        };
+        let version = version + 1;
+        let kv = KeyValue { key, value, create_revision, mod_revision: revision, version, lease };
         self.history.put(kv.clone());
-        Event::put(kv)
+        Event::put(kv, prev)
     }
 
-    fn delete(&mut self, key: Bytes, revision: i64) -> Event {
-        let lease = self.history.newest(&key).map_or(0, |kv| kv.lease);
-        self.leases.detach(lease, &key);
-        self.history.delete(key.clone(), revision);
-        Event::delete(key, revision)
+    fn delete(&mut self, kv: KeyValue, revision: i64) -> Event {
+        self.leases.detach(kv.lease, &kv.key);
+        self.history.delete(kv.key.clone(), revision);
+        Event::delete(kv.key.clone(), revision, Some(kv))
     }
 
     fn revoke(&mut self, lease: i64) {
         let revision = self.history.revision() + 1;
         let keys = self.leases.end(lease);
-        let events = keys.into_iter().map(|key| self.delete(key, revision)).collect();
+        let live = keys.iter().filter_map(|key| self.history.newest(key).cloned());
+        let live: Vec<KeyValue> = live.collect();
+        let events = live.into_iter().map(|kv| self.delete(kv, revision)).collect();
         self.publish(revision, events);
     }
 
     /// Makes the changes of one revision known. No events, no new revision.
     fn publish(&mut self, revision: i64, events: Vec<Event>) {
         if !events.is_empty() {
-            self.watches.publish(&events);
+            self.watches.publish(revision, &events);
             self.history.commit(revision, events);
         }
     }

@@ -1,7 +1,8 @@
 use super::*;
 use crate::backend::Notice;
-use crate::request::{Order, Range};
-use crate::types::EventKind;
+use crate::request::{Range, Sort};
+use crate::types::{EventKind, KeyRange};
+use bytes::Bytes;
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<Event>>, Mutex<bool>);
@@ -22,8 +23,8 @@ fn put(state: &mut State, key: &str, value: &str) -> i64 {
 }
 
 fn put_leased(state: &mut State, key: &str, value: &str, lease: i64) -> Result<i64> {
-    let op = Op::Put { key: key.to_owned().into(), value: value.to_owned().into(), lease };
-    Ok(state.txn(&Txn::always(op))?.revision)
+    let put = Put::new(key.to_owned().into(), value.to_owned().into());
+    Ok(state.txn(&Txn::always(Put { lease, ..put }))?.revision)
 }
 
 fn get(state: &State, key: &str, revision: i64) -> Option<Bytes> {
@@ -33,7 +34,7 @@ fn get(state: &State, key: &str, revision: i64) -> Option<Bytes> {
 
 fn delete(state: &mut State, key: &str) -> i64 {
     let keys = KeyRange::single(key.to_owned());
-    state.txn(&Txn::always(Op::Delete(keys))).expect("a delete").revision
+    state.txn(&Txn::always(Delete::new(keys))).expect("a delete").revision
 }
 
 #[test]
@@ -53,13 +54,14 @@ fn revisions_versions_and_history_are_those_of_etcd() {
 #[test]
 fn a_transaction_shares_one_revision_and_sees_its_own_writes() {
     let state = &mut State::default();
-    let put = |key: &'static str| Op::Put { key: key.into(), value: Bytes::new(), lease: 0 };
-    let all = Range { order: Order::CreateDescending, ..Range::new(KeyRange::prefix(b"k")) };
+    let put = |key: &'static str| Op::from(Put::new(key.into(), Bytes::new()));
+    let all = Range { sort: Sort::Create, ..Range::new(KeyRange::prefix(b"k")) };
     let txn = Txn { then: vec![put("k2"), put("k1"), Op::Range(all)], ..Txn::default() };
     let answer = state.txn(&txn).expect("a transaction");
-    assert_eq!((answer.revision, answer.ranges[0].revision), (2, 2));
-    assert!(answer.ranges[0].kvs.iter().all(|kv| kv.create_revision == 2));
-    assert_eq!(answer.ranges[0].total, 2);
+    assert_eq!(answer.revision, 2);
+    let OpAnswer::Range(found) = &answer.ops[2] else { panic!("{answer:?}") };
+    assert!(found.kvs.iter().all(|kv| kv.create_revision == 2));
+    assert_eq!(found.total, 2);
 }
 
 #[test]
@@ -93,7 +95,8 @@ fn a_watch_gets_the_past_and_then_the_present() {
         put(state, "other", value);
     }
     let seen = Arc::new(Seen::default());
-    let id = state.watches.add(KeyRange::single("a"), 4, seen.clone(), &state.history);
+    let wanted = Wanted { keys: KeyRange::single("a"), start: 4, prev: false };
+    let id = state.watches.add(wanted, seen.clone(), &state.history);
     delete(state, "a");
     let got: Vec<_> = seen.0.hold().iter().map(|event| (event.kind, event.revision())).collect();
     assert_eq!(got, [(EventKind::Put, 4), (EventKind::Put, 6), (EventKind::Delete, 8)]);
@@ -112,10 +115,27 @@ fn old_history_is_compacted_and_what_is_live_stays() {
         put(state, "busy", &n.to_string());
     }
     assert_eq!(get(state, "stays", 0), Some("1".into()));
-    assert!(!state.history.live_keys(&KeyRange::prefix(b"")).contains(&Bytes::from("goes")));
+    assert!(state.history.live(&KeyRange::prefix(b"")).iter().all(|kv| kv.key != "goes"));
     let old = Range { revision: 2, ..Range::new(KeyRange::single("stays")) };
     assert!(matches!(state.history.range(&old), Err(Error::Compacted(_))));
     let seen = Arc::new(Seen::default());
-    state.watches.add(KeyRange::single("busy"), 2, seen.clone(), &state.history);
+    let wanted = Wanted { keys: KeyRange::single("busy"), start: 2, prev: false };
+    state.watches.add(wanted, seen.clone(), &state.history);
     assert!(*seen.1.hold());
+}
+
+#[test]
+fn compaction_keeps_the_newest_state_and_forgets_what_was_before() {
+    let state = &mut State::default();
+    let (_, second) = (put(state, "a", "1"), put(state, "a", "2"));
+    delete(state, "b");
+    put(state, "b", "1");
+    let last = delete(state, "b");
+    state.history.compact();
+    assert_eq!(get(state, "a", 0), Some("2".into()));
+    assert_eq!(get(state, "a", last), Some("2".into()));
+    let old = Range { revision: second, ..Range::new(KeyRange::single("a")) };
+    assert!(matches!(state.history.range(&old), Err(Error::Compacted(_))));
+    assert!(state.history.since(last).is_some() && state.history.since(last - 1).is_none());
+    assert!(!state.history.keeps_before(last) && state.history.keeps_before(last + 1));
 }

@@ -4,6 +4,9 @@ use crate::endpoint::Url;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
+/// etcd's word for it.
+const HAS_LEADER: &str = "hasleader";
+
 /// What is the same in all requests to one endpoint.
 pub struct Address {
     scheme: Scheme,
@@ -16,7 +19,7 @@ impl Address {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("te", HeaderValue::from_static("trailers"));
-        headers.insert("hasleader", HeaderValue::from_static("true"));
+        headers.insert(HAS_LEADER, HeaderValue::from_static("true"));
         Self {
             scheme: if url.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: format!("{}:{}", url.host, url.port).parse().ok(),
@@ -32,12 +35,16 @@ impl Address {
         Uri::from_parts(parts).unwrap_or_default()
     }
 
-    pub fn request(&self, method: &'static str) -> Request<()> {
+    /// `leader`: to be refused by a member that has none.
+    pub fn request(&self, method: &'static str, leader: bool) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.uri(Some(PathAndQuery::from_static(method)));
         *request.headers_mut() = self.headers.clone();
+        if !leader {
+            request.headers_mut().remove(HAS_LEADER);
+        }
         request
     }
 }

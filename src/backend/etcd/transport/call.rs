@@ -150,11 +150,13 @@ impl Call {
         }
     }
 
-    /// Lets go of it; the server is told that nobody waits.
-    pub fn abandon(&self) {
-        self.progress.hold().done = None;
+    /// Lets go of it; the server is told that nobody waits. False where it was over:
+    /// its outcome was told or kept.
+    pub fn abandon(&self) -> bool {
+        let abandoned = self.progress.hold().done.take().is_some();
         let stream = std::mem::replace(&mut *self.stream.hold(), Stream::Over);
         drop(stream);
+        abandoned
     }
 
     pub fn is_over(&self) -> bool {

@@ -68,6 +68,9 @@ pub struct Connection {
     news: Arc<News>,
     board: Mutex<Board>,
     calls_made: AtomicU64,
+    born: Instant,
+    /// When a call was answered last, since its birth.
+    answered_us: AtomicU64,
     wakeup: Arc<Wakeup>,
     waker: Waker,
     driver: Driver,
@@ -138,6 +141,8 @@ impl Connection {
             news: Arc::default(),
             board: Mutex::default(),
             calls_made: AtomicU64::new(0),
+            born: Instant::now(),
+            answered_us: AtomicU64::new(0),
             waker: Waker::from(wakeup.clone()),
             wakeup,
             driver,
@@ -158,16 +163,17 @@ impl Connection {
 
     // --- Calls ---------------------------------------------------------------
 
-    /// Sends a message, with its prefix, to a method.
+    /// Sends a message, with its prefix, to a method. Whoever does not wait for the
+    /// outcome rouses the caretaker.
     pub fn begin(
         &self,
         method: &'static str,
+        leader: bool,
         message: Bytes,
         done: Done,
     ) -> Result<Arc<Call>, CallError> {
         let not_seen = |e: h2::Error| CallError::NotSeen(e.to_string());
-        let waits = matches!(done, Done::Keep);
-        let request = self.to.request(method);
+        let request = self.to.request(method, leader);
         let sent = self.requests.clone().send_request(request, false);
         let (response, mut body) = sent.map_err(not_seen)?;
         body.send_data(message, true).map_err(not_seen)?;
@@ -182,16 +188,16 @@ impl Connection {
         }
         self.proceed(&call);
         self.write();
-        if !waits || self.resting.load(Ordering::SeqCst) {
+        if self.resting.load(Ordering::SeqCst) {
             self.rouse();
         }
         Ok(call)
     }
 
     /// Waits for the outcome of a call that keeps it; drives meanwhile.
-    pub fn wait(&self, call: &Arc<Call>, until: Instant) -> Option<Outcome> {
+    pub fn wait(&self, call: &Arc<Call>, until: impl Fn() -> Instant) -> Option<Outcome> {
         while !call.is_over() {
-            let now = Instant::now();
+            let (now, until) = (Instant::now(), until());
             if now >= until {
                 break;
             }
@@ -210,11 +216,17 @@ impl Connection {
         call.take()
     }
 
-    /// Nobody waits for it any more.
-    pub fn abandon(&self, call: &Call) {
+    /// When a call on it had its answer last.
+    pub fn last_answer(&self) -> Instant {
+        self.born + Duration::from_micros(self.answered_us.load(Ordering::Relaxed))
+    }
+
+    /// Nobody waits for it any more. False where it was over.
+    pub fn abandon(&self, call: &Call) -> bool {
         self.leave(call);
-        call.abandon();
+        let abandoned = call.abandon();
         self.write();
+        abandoned
     }
 
     fn leave(&self, call: &Call) {
@@ -397,6 +409,8 @@ impl Connection {
             (Step::Over, Some(Err(CallError::Broken("taking the answer failed".into()))))
         });
         if let Some(outcome) = outcome {
+            let answered_us = self.born.elapsed().as_micros() as u64;
+            self.answered_us.store(answered_us, Ordering::Relaxed);
             let idle = {
                 let mut board = self.board.hold();
                 board.calls.remove(&call.number);
@@ -418,7 +432,8 @@ impl Connection {
 
     // --- The caretaker -------------------------------------------------------
 
-    fn rouse(&self) {
+    /// Has the caretaker drive where no thread does.
+    pub fn rouse(&self) {
         self.resting.store(false, Ordering::SeqCst);
         self.wakeup.caretaker.notify_one();
     }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::backend::etcd::transport::Driver;
+use crate::backend::Notice;
 use crate::options::Options;
+use crate::types::KeyRange;
 use etcd_client::proto::{PbEvent, PbKeyValue, PbResponseHeader, PbWatchResponse};
 use std::sync::Weak;
 
@@ -26,11 +28,12 @@ fn task(sinks: [&Arc<Seen>; 2]) -> Task {
     let io = Weak::new();
     let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, io);
     let endpoints = endpoints.expect("no endpoint");
-    let mut task = Task::new(endpoints, unbounded_channel().1);
-    for (id, sink) in (1..).zip(sinks) {
-        let (keys, sink) = (KeyRange::single("k"), sink.clone());
-        task.note(Command::Add { id, keys, start: 5, sink });
-        assert!(task.creation(id).is_some());
+    let mut task = Task::new(endpoints, unbounded_channel().0.downgrade(), unbounded_channel().1);
+    for (id, sink) in sinks.into_iter().enumerate() {
+        let keys = KeyRange::single(format!("k{id}"));
+        let wanted = Wanted { keys, start: 5, prev: false };
+        let group = task.groups.add(id as u64, wanted, sink.clone()).expect("a new range");
+        assert!(task.creation(group).is_some());
     }
     task
 }
@@ -38,7 +41,7 @@ fn task(sinks: [&Arc<Seen>; 2]) -> Task {
 fn take(task: &mut Task, answer: PbWatchResponse) {
     let header = PbResponseHeader { revision: 100, ..Default::default() };
     let answer = WatchResponse(PbWatchResponse { header: Some(header), ..answer });
-    task.take(answer, &unbounded_channel().0).expect("a sane answer");
+    task.take(answer).expect("a sane answer");
 }
 
 fn events(revisions: &[i64]) -> PbWatchResponse {
@@ -83,7 +86,7 @@ fn a_refusal_without_an_id_is_that_of_the_oldest_creation() {
     );
     assert_eq!(*one.0.hold(), ["Started"]);
     assert_eq!(*two.0.hold(), ["denied"]);
-    assert_eq!(task.watches.len(), 1);
+    assert_eq!(task.groups.ids(), [0]);
 }
 
 #[test]
@@ -96,5 +99,5 @@ fn a_compacted_watch_ends_and_the_other_stays() {
         PbWatchResponse { watch_id: 2, canceled: true, compact_revision: 50, ..Default::default() },
     );
     assert_eq!(*two.0.hold(), ["Started", "Compacted"]);
-    assert!(task.watches.contains_key(&1) && !task.watches.contains_key(&2));
+    assert_eq!(task.groups.ids(), [0]);
 }

@@ -1,0 +1,224 @@
+//! Option structs, as callers fill them. In all of them 0 means the default, and
+//! `size` tells which fields the caller knows.
+
+use super::arg;
+use super::types::{hmkv_acquired_fn, hmkv_free_fn};
+use crate::error::{Error, Result};
+use std::ffi::c_void;
+use std::mem;
+
+/// Options of hmkv_put() and hmkv_txn_put().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hmkv_put_opts {
+    /// sizeof(hmkv_put_opts), which HMKV_PUT_OPTS() fills in.
+    pub size: usize,
+    /// Time for the request; 0: the store's. In a transaction it must be 0.
+    pub timeout_ms: i64,
+    /// Id of the lease that the key is to hang on; 0: none.
+    pub lease: i64,
+    /// Store only if the key's last change has this revision; HMKV_ABSENT: only if
+    /// the key does not exist; 0: always. In a transaction it must be 0.
+    pub if_mod_revision: i64,
+    /// 1: the result has the key as it was before.
+    pub prev: u8,
+}
+
+/// Options of hmkv_range() and hmkv_txn_range(). At most one of `prefix`, `end` and
+/// `from` may be given; without one the range is the one key.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hmkv_range_opts {
+    /// sizeof(hmkv_range_opts), which HMKV_RANGE_OPTS() fills in.
+    pub size: usize,
+    /// Time for the request, for each page of a large one; 0: the store's. In a
+    /// transaction it must be 0.
+    pub timeout_ms: i64,
+    /// The range ends before this key; not empty, copied. NULL: no such end.
+    pub end: *const c_void,
+    /// Length of `end` in bytes, or HMKV_NTS.
+    pub end_len: usize,
+    /// At most so many keys, the first in the order asked for; 0: all.
+    pub limit: i64,
+    /// Read the state at this revision; 0: the newest.
+    pub revision: i64,
+    /// Leave out keys last changed before, or after, this revision; 0: none.
+    pub min_mod_revision: i64,
+    pub max_mod_revision: i64,
+    /// Leave out keys created before, or after, this revision; 0: none.
+    pub min_create_revision: i64,
+    pub max_create_revision: i64,
+    /// One of `hmkv_sort_code`; keys that are equal by it stand in the order of
+    /// their names.
+    pub sort: i32,
+    /// 1: the largest first.
+    pub descending: u8,
+    /// 1: all keys that begin with the key; the empty key: all keys.
+    pub prefix: u8,
+    /// 1: all keys from the key on; the empty key: all keys.
+    pub from: u8,
+    /// 1: without the values.
+    pub keys_only: u8,
+    /// 1: only hmkv_result_total().
+    pub count_only: u8,
+    /// 1: from the endpoint's own state, without asking the others: faster, works
+    /// without a quorum, and may be behind.
+    pub serializable: u8,
+}
+
+/// Options of hmkv_remove() and hmkv_txn_remove(). At most one of `prefix` and `end`
+/// may be given; without one it is the one key.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hmkv_remove_opts {
+    /// sizeof(hmkv_remove_opts), which HMKV_REMOVE_OPTS() fills in.
+    pub size: usize,
+    /// Time for the request; 0: the store's. In a transaction it must be 0.
+    pub timeout_ms: i64,
+    /// The range ends before this key; not empty, copied. NULL: no such end.
+    pub end: *const c_void,
+    /// Length of `end` in bytes, or HMKV_NTS.
+    pub end_len: usize,
+    /// Remove only if the key's last change has this revision; 0: always. Of one
+    /// key only; in a transaction it must be 0.
+    pub if_mod_revision: i64,
+    /// 1: all keys that begin with the key; the empty key: all keys.
+    pub prefix: u8,
+    /// 1: the result has the keys that were removed.
+    pub prev: u8,
+}
+
+/// Options of hmkv_txn_commit().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hmkv_txn_opts {
+    /// sizeof(hmkv_txn_opts), which HMKV_TXN_OPTS() fills in.
+    pub size: usize,
+    /// Time for the transaction; 0: the store's.
+    pub timeout_ms: i64,
+}
+
+/// Options of hmkv_watch_open(). At most one of `prefix` and `end` may be given;
+/// without one the watch is of the one key.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hmkv_watch_opts {
+    /// sizeof(hmkv_watch_opts), which HMKV_WATCH_OPTS() fills in.
+    pub size: usize,
+    /// The range ends before this key; above the key, copied. NULL: no such end.
+    pub end: *const c_void,
+    /// Length of `end` in bytes, or HMKV_NTS.
+    pub end_len: usize,
+    /// Deliver every change from this revision on; 0: every change after the call.
+    /// Excludes `snapshot`.
+    pub start_revision: i64,
+    /// How many events may wait for the consumer, beside those of a snapshot or resync,
+    /// and those of one answer of the server; 0: 4,096.
+    pub queue_max: usize,
+    /// Called once with the userdata when the library is done with it, also when the
+    /// call fails. NULL: nothing is called.
+    pub userdata_free: hmkv_free_fn,
+    /// One of `hmkv_overflow_code`.
+    pub on_overflow: i32,
+    /// 1: all keys that begin with the key; the empty key: all keys.
+    pub prefix: u8,
+    /// 1: first what is there, as PUT events sorted by key and a SYNCED; then every
+    /// change after it.
+    pub snapshot: u8,
+    /// 1: events have the key as it was before.
+    pub prev_kv: u8,
+    /// 1: no PUT events of changes; a snapshot is delivered all the same.
+    pub no_put: u8,
+    /// 1: no DELETE events.
+    pub no_delete: u8,
+}
+
+/// Options of hmkv_lock_acquire().
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct hmkv_lock_opts {
+    /// sizeof(hmkv_lock_opts), which HMKV_LOCK_OPTS() fills in.
+    pub size: usize,
+    /// How long to wait while another holds the lock; 0 and HMKV_FOREVER: for ever;
+    /// HMKV_TRY: not at all.
+    pub wait_ms: i64,
+    /// The lease of the lock, rounded up to whole seconds, at least 2; 0: the
+    /// option `lock_ttl`.
+    pub ttl_ms: i64,
+    /// How long before the server can give the lock away it counts as lost here;
+    /// less than half of `ttl_ms`; 0: an eighth of it, at most 500.
+    pub margin_ms: i64,
+    /// The lock is given up after so long, as a loss; more than `margin_ms`; 0:
+    /// never.
+    pub max_hold_ms: i64,
+    /// Value of the lock's key, for those who observe it; copied. May be NULL.
+    pub value: *const c_void,
+    /// Length of `value` in bytes, or HMKV_NTS.
+    pub value_len: usize,
+    /// hmkv_lock_acquire() returns without waiting, and this is called when the
+    /// attempt is over, with the userdata of the call. NULL: it waits.
+    pub acquired: hmkv_acquired_fn,
+}
+
+/// A struct made of numbers and pointers, for which all zeroes are a legal value.
+///
+/// # Safety
+/// So it must be, and `size` its first field.
+pub unsafe trait Opts: Copy {}
+
+unsafe impl Opts for hmkv_put_opts {}
+unsafe impl Opts for hmkv_range_opts {}
+unsafe impl Opts for hmkv_remove_opts {}
+unsafe impl Opts for hmkv_txn_opts {}
+unsafe impl Opts for hmkv_watch_opts {}
+unsafe impl Opts for hmkv_lock_opts {}
+
+/// No struct will ever be larger: what says so is not a struct of ours.
+const LARGEST: usize = 4096;
+
+/// Reads what the caller knows of the options; the rest are the defaults.
+///
+/// # Safety
+/// `opts` is NULL or points to `size` bytes that can be read.
+pub unsafe fn read<T: Opts>(opts: *const T) -> Result<T> {
+    // SAFETY: all zeroes are a legal T; what is read was checked against `size`.
+    unsafe {
+        let mut known: T = mem::zeroed();
+        if opts.is_null() {
+            return Ok(known);
+        }
+        if !opts.is_aligned() {
+            return Err(Error::Invalid("the options are misaligned".into()));
+        }
+        let size = opts.cast::<usize>().read();
+        if !(size_of::<usize>()..=LARGEST).contains(&size) {
+            return Err(Error::Invalid(format!("the options have size {size}")));
+        }
+        let bytes = std::slice::from_raw_parts(opts.cast::<u8>(), size);
+        let (ours, tail) = bytes.split_at(size.min(size_of::<T>()));
+        if tail.iter().any(|byte| *byte != 0) {
+            return Err(Error::Unsupported(
+                "the options have a field that this version does not know".into(),
+            ));
+        }
+        std::ptr::copy_nonoverlapping(ours.as_ptr(), (&raw mut known).cast(), ours.len());
+        Ok(known)
+    }
+}
+
+/// One of the options that are 0 or 1.
+pub fn flag(value: u8, name: &str) -> Result<bool> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(arg::wrong(name, i64::from(value))),
+    }
+}
+
+/// A number that is not negative.
+pub fn count(value: i64, name: &str) -> Result<i64> {
+    if value < 0 {
+        return Err(arg::wrong(name, value));
+    }
+    Ok(value)
+}

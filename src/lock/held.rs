@@ -1,0 +1,203 @@
+//! A lock that is held, until it is released or lost.
+
+use super::queue::Place;
+use super::Spec;
+use crate::error::{Error, Result};
+use crate::feed::{Feed, Known, Seen, Wish};
+use crate::lease::Lease;
+use crate::request::{Compare, Put, Target, Txn};
+use crate::signal::Once;
+use crate::store::Store;
+use crate::sync::Lock;
+use crate::sys;
+use crate::types::{Event, EventKind, KeyRange};
+use crate::watch::{Consumer, Kinds, To, Watcher};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+/// Hears of a loss once, with a reason; must not block.
+pub type OnLost = Box<dyn Fn(&Held, &str) + Send + Sync>;
+
+pub struct Held {
+    key: Bytes,
+    /// Its create revision, which no other holder has.
+    pub token: i64,
+    pub lease: Arc<Lease>,
+    margin: Duration,
+    /// Since boot; it is given up then.
+    until: Option<Duration>,
+    state: Mutex<State>,
+    on_lost: OnLost,
+}
+
+#[derive(Default)]
+struct State {
+    /// Lost or released.
+    over: bool,
+    lost: Option<String>,
+    guard: Option<Arc<Watcher>>,
+}
+
+impl Held {
+    /// From here on a deletion of the key is a loss.
+    pub(super) fn new(
+        store: &Arc<Store>,
+        spec: &Spec,
+        place: Place,
+        on_lost: OnLost,
+    ) -> Result<Arc<Self>> {
+        let Place { lease, key, revision: token } = place;
+        let max_hold = spec.max_hold.map(|max_hold| max_hold - spec.terms.margin);
+        let held = Arc::new(Self {
+            key: key.clone(),
+            token,
+            lease,
+            margin: spec.terms.margin,
+            until: max_hold.map(|max_hold| sys::boottime() + max_hold),
+            state: Mutex::default(),
+            on_lost,
+        });
+        let wish = Wish::changes(KeyRange::single(key.clone()));
+        let known = Known::from([(key, Seen { create: token, modified: token })]);
+        let feed = Feed::open_at(store, &wish, token + 1, known)?;
+        let consumer = Guard { held: Arc::downgrade(&held), store: Arc::downgrade(store) };
+        let guard = Watcher::new(store, feed, Kinds::ALL, To::Push(Box::new(consumer)));
+        held.state.hold().guard = Some(guard.clone());
+        guard.activate();
+        if let Some(max_hold) = max_hold {
+            let weak = Arc::downgrade(&held);
+            store.timer().after(max_hold, move || {
+                if let Some(held) = weak.upgrade() {
+                    held.outlived();
+                }
+            });
+        }
+        Ok(held)
+    }
+
+    /// Whether it is surely held. Finds a loss by the clock.
+    pub fn is_held(&self) -> bool {
+        // Found here where the process was stopped when the timer was to find it.
+        if self.until.is_some_and(|until| until <= sys::boottime()) {
+            self.outlived();
+        }
+        self.lease.is_alive() && !self.state.hold().over
+    }
+
+    /// How long it is surely held, should no renewal succeed.
+    pub fn left(&self) -> Duration {
+        if !self.is_held() {
+            return Duration::ZERO;
+        }
+        let most = self.until.map(|until| until.saturating_sub(sys::boottime()));
+        self.lease.left().min(most.unwrap_or(Duration::MAX))
+    }
+
+    /// `max_hold` is over, but for the margin, in which its owner is told.
+    fn outlived(&self) {
+        if self.lose("it was held for as long as it may be") {
+            self.lease.revoke_after(self.margin);
+        }
+    }
+
+    /// Its owner is told, unless it is over; true if so.
+    pub fn lose(&self, why: &str) -> bool {
+        let guard = {
+            let mut state = self.state.hold();
+            if std::mem::replace(&mut state.over, true) {
+                return false;
+            }
+            state.lost = Some(why.to_owned());
+            state.guard.take()
+        };
+        if let Some(guard) = guard {
+            guard.end();
+        }
+        (self.on_lost)(self, why);
+        true
+    }
+
+    /// Begins to give it up. What is returned gets whether that is certain; none where
+    /// it was over.
+    pub fn begin_release(&self, deadline: Instant) -> Option<Arc<Once<Result<()>>>> {
+        let guard = {
+            let mut state = self.state.hold();
+            if std::mem::replace(&mut state.over, true) {
+                return None;
+            }
+            state.guard.take()
+        };
+        if let Some(guard) = guard {
+            guard.end();
+        }
+        Some(self.lease.revoke(deadline))
+    }
+
+    /// Gives it up, or tells of the loss.
+    pub fn release(&self, deadline: Instant) -> Result<()> {
+        self.is_held(); // finds a loss
+        match self.begin_release(deadline) {
+            Some(released) => released.take(None).unwrap_or(Err(Error::Closed)),
+            None => self.check_lost(),
+        }
+    }
+
+    fn check_lost(&self) -> Result<()> {
+        match &self.state.hold().lost {
+            Some(why) => Err(Error::Lost(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// True while the lock is held, as the store sees it.
+    pub fn compare(&self) -> Compare {
+        Compare::equal(self.key.clone(), Target::CreateRevision(self.token))
+    }
+
+    /// Stores a new value of the key.
+    pub fn set(&self, store: &Store, value: Bytes) -> Result<()> {
+        self.is_held(); // finds a loss
+        self.check_lost()?;
+        let put = Put { lease: self.lease.id, ..Put::new(self.key.clone(), value) };
+        let txn = Txn { compares: vec![self.compare()], ..Txn::always(put) };
+        let why = match store.call(txn.into()).and_then(|answer| answer.into_txn()) {
+            Ok(answer) if answer.succeeded => return Ok(()),
+            Ok(_) => GONE.to_owned(),
+            Err(Error::Lost(why)) => why,
+            Err(error) => return Err(error),
+        };
+        self.lose(&why);
+        Err(Error::Lost(why))
+    }
+}
+
+const GONE: &str = "its key was deleted";
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.lease.stop();
+    }
+}
+
+/// Notices when the key of a held lock is deleted.
+struct Guard {
+    held: Weak<Held>,
+    store: Weak<Store>,
+}
+
+impl Consumer for Guard {
+    fn change(&mut self, event: &Event) -> bool {
+        if event.kind == EventKind::Delete {
+            if let Some(held) = self.held.upgrade() {
+                held.lose(GONE);
+                // It has no key, and with it no use, any more.
+                let store = self.store.upgrade();
+                held.lease.revoke(store.map_or_else(Instant::now, |store| store.deadline()));
+            }
+        }
+        true
+    }
+
+    fn ended(&mut self, _why: &Error) {}
+}

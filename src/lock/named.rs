@@ -1,0 +1,215 @@
+//! A lock with a handle of its own.
+
+use super::held::Held;
+use super::{Acquisition, Attempt, Spec, Wait};
+use crate::dispatch::{Schedule, Strand};
+use crate::error::{Error, Result};
+use crate::gate::Gate;
+use crate::lease::{LostConsumer, LostNotice};
+use crate::request::Compare;
+use crate::signal::Once;
+use crate::store::{Child, Store};
+use crate::sync::Lock as _;
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+/// Hears how an attempt ended, once.
+pub trait AcquiredConsumer: Send {
+    fn acquired(self: Box<Self>, outcome: Result<Attempt>);
+}
+
+pub struct NamedLock {
+    store: Weak<Store>,
+    spec: Spec,
+    lost: Arc<LostNotice>,
+    /// That of the attempt's consumer.
+    acquired: Gate,
+    phase: Mutex<Phase>,
+}
+
+enum Phase {
+    New,
+    Acquiring(Arc<Acquisition>),
+    Held(Arc<Held>),
+    /// Released, or the attempt failed.
+    Over,
+}
+
+impl NamedLock {
+    pub fn new(
+        store: &Arc<Store>,
+        spec: Spec,
+        lost: Option<Box<dyn LostConsumer>>,
+    ) -> Result<Arc<Self>> {
+        store.pool().ensure_thread()?; // the watch of the key needs it
+        Ok(Arc::new(Self {
+            store: Arc::downgrade(store),
+            spec,
+            lost: LostNotice::new(store, lost)?,
+            acquired: Gate::new(store.callbacks()),
+            phase: Mutex::new(Phase::New),
+        }))
+    }
+
+    /// Waits for the lock.
+    pub fn acquire(&self, wait: Wait) -> Result<Attempt> {
+        let store = self.store.upgrade().ok_or(Error::Closed)?;
+        let acquisition = Acquisition::new(self.spec.clone(), || ());
+        {
+            let mut phase = self.phase.hold();
+            match *phase {
+                Phase::New => *phase = Phase::Acquiring(acquisition.clone()),
+                _ => return Err(Error::Canceled),
+            }
+        }
+        let _ended_by_closing = store.acquiring(&acquisition)?;
+        let lost = self.lost.clone();
+        let result = acquisition.run(&store, wait, move || {
+            let lost = lost.clone();
+            Box::new(move |_: &Held, why: &str| lost.tell(why))
+        });
+        let mut phase = self.phase.hold();
+        match result {
+            Ok(Some(held)) => {
+                // Released meanwhile, or the store is about to end what is held.
+                let unwanted = match &*phase {
+                    Phase::Acquiring(_) => store.check_open(),
+                    _ => Err(Error::Canceled),
+                };
+                if let Err(why) = unwanted {
+                    *phase = Phase::Over;
+                    drop(phase);
+                    acquisition.let_go(&held);
+                    return Err(why);
+                }
+                *phase = Phase::Held(held);
+                Ok(Attempt::Held)
+            }
+            Ok(None) => {
+                *phase = Phase::Over;
+                Ok(Attempt::Busy)
+            }
+            Err(error) => {
+                *phase = Phase::Over;
+                Err(error)
+            }
+        }
+    }
+
+    /// Has the waiting done by a thread of the library.
+    pub fn begin(self: &Arc<Self>, wait: Wait, consumer: Box<dyn AcquiredConsumer>) -> Result<()> {
+        let store = self.store.upgrade().ok_or(Error::Closed)?;
+        if !store.callbacks().expect() {
+            return Err(Error::Closed);
+        }
+        let attempt = Waiting {
+            lock: self.clone(),
+            wait,
+            schedule: Schedule::default(),
+            consumer: Mutex::new(Some(consumer)),
+        };
+        self.lost.hold_back();
+        store.pool().wake(Arc::new(attempt));
+        Ok(())
+    }
+
+    fn held(&self) -> Option<Arc<Held>> {
+        match &*self.phase.hold() {
+            Phase::Held(held) => Some(held.clone()),
+            _ => None,
+        }
+    }
+
+    pub fn token(&self) -> Option<i64> {
+        self.held().map(|held| held.token)
+    }
+
+    pub fn left(&self) -> Duration {
+        self.held().map_or(Duration::ZERO, |held| held.left())
+    }
+
+    pub fn set(&self, value: Bytes) -> Result<Attempt> {
+        let store = self.store.upgrade().ok_or(Error::Closed)?;
+        match self.held() {
+            Some(held) => held.set(&store, value).map(|()| Attempt::Held),
+            None => Ok(Attempt::Busy),
+        }
+    }
+
+    /// What a transaction of this store compares.
+    pub fn guard_of(&self, store: &Arc<Store>) -> Result<Compare> {
+        if store.id() != self.lost.store_id() {
+            return Err(Error::Invalid("the lock is of another store".into()));
+        }
+        let held = self.held();
+        held.map(|held| held.compare()).ok_or_else(|| Error::Invalid("the lock is not held".into()))
+    }
+
+    /// Gives it up, or the waiting for it; tells of a loss before.
+    pub fn release(&self) -> Result<()> {
+        let phase = std::mem::replace(&mut *self.phase.hold(), Phase::Over);
+        self.acquired.shut();
+        let released = match phase {
+            Phase::Held(held) => {
+                self.lost.shut();
+                let store = self.store.upgrade().ok_or(Error::Closed)?;
+                held.release(store.deadline())
+            }
+            Phase::Acquiring(acquisition) => {
+                self.lost.shut();
+                acquisition.end(Error::Canceled);
+                if let Some(store) = self.store.upgrade() {
+                    acquisition.wait_until_over(store.deadline());
+                }
+                Ok(())
+            }
+            Phase::New | Phase::Over => Ok(()),
+        };
+        self.acquired.wait().and(self.lost.wait()).and(released)
+    }
+}
+
+impl Child for NamedLock {
+    fn store_id(&self) -> u64 {
+        self.lost.store_id()
+    }
+
+    fn end(&self, deadline: Instant) -> Option<Arc<Once<Result<()>>>> {
+        self.lost.shut();
+        // An attempt is ended by the store, and its consumer told.
+        self.held().and_then(|held| held.begin_release(deadline))
+    }
+}
+
+/// An attempt that a thread of the library waits for.
+struct Waiting {
+    lock: Arc<NamedLock>,
+    wait: Wait,
+    schedule: Schedule,
+    consumer: Mutex<Option<Box<dyn AcquiredConsumer>>>,
+}
+
+impl Strand for Waiting {
+    fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    fn run(self: Arc<Self>) -> bool {
+        let outcome = self.lock.acquire(self.wait);
+        let consumer = self.consumer.hold().take();
+        if let Some(consumer) = consumer {
+            self.lock.acquired.pass(|| consumer.acquired(outcome));
+        }
+        self.lock.lost.let_through();
+        false
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(store) = self.lock.store.upgrade() {
+            store.callbacks().fulfilled();
+        }
+    }
+}
