@@ -3,12 +3,9 @@
  *
  *     test_differential ENDPOINT --seed N --steps N */
 #include "events.h"
-#include "server.h"
-#include "test.h"
+#include "worlds.h"
 
-#include <stdarg.h>
-
-enum { HANDLES = 2, WORLDS = 2, MEM = 0, ETCD = 1, WATCHED = 3 };
+enum { WATCHED = 3 };
 
 static const char *const keys[] = {"a",    "a/",       "a/b", "a/b/c",  "aa",      "b",
                                    "\x01", "\x7f\xff", "Z",   "a\x01b", "\xc3\xa4", "k k"};
@@ -18,49 +15,10 @@ static const char *const bounds[] = {"", "a", "a/", "a/b", "aa", "b", "\x01", "Z
 /* A name behind all bounds: its queue has the leases in its keys, which differ. */
 #define LOCK_NAME "\xf4\x8f\xbf\xbf"
 
-#define PICK(array) (array)[draw(sizeof(array) / sizeof *(array))]
-
-struct world {
-  const char *endpoint;
-  hmkv *kv[HANDLES];
-  hmkv *watching;
-  int64_t base; /* the revision at the start */
-  hmkv_watcher *watcher[WATCHED];
-  struct events events[WATCHED];
-};
-
-static struct server server;
-static struct world worlds[WORLDS];
-static unsigned seed;
-static int step;
-static char doing[400]; /* the operation of this step */
-
-static unsigned draw(size_t below) { return (unsigned)rand_r(&seed) % (unsigned)below; }
-
-static void same_number(const char *what, int64_t mem, int64_t etcd) {
-  if (mem != etcd)
-    FAIL("step %d: %s: %s: %" PRId64 " on mem:, %" PRId64 " on etcd", step, doing, what, mem, etcd);
-}
-
-static void same_status(hmkv_status mem, hmkv_status etcd) {
-  if (mem != etcd)
-    FAIL("step %d: %s: %s on mem:, %s on etcd", step, doing, hmkv_status_name(mem),
-         hmkv_status_name(etcd));
-}
-
-static void same_text(const char *what, const char *mem, const char *etcd) {
-  if (mem == etcd || (mem && etcd && strcmp(mem, etcd) == 0)) return;
-  FAIL("step %d: %s: %s: \"%s\" on mem:, \"%s\" on etcd", step, doing, what, mem ? mem : "(null)",
-       etcd ? etcd : "(null)");
-}
-
-static void describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void describe(const char *format, ...) {
-  va_list list;
-  va_start(list, format);
-  vsnprintf(doing, sizeof doing, format, list);
-  va_end(list);
-}
+static struct watched {
+  hmkv_watcher *watcher;
+  struct events events;
+} watched[WORLDS][WATCHED];
 
 static void compare_ranges(const char *start, const char *end) {
   hmkv_result *result[WORLDS];
@@ -69,24 +27,7 @@ static void compare_ranges(const char *start, const char *end) {
   for (int w = 0; w < WORLDS; w++)
     status[w] = hmkv_get_range(worlds[w].kv[handle], start, end, &result[w]);
   same_status(status[MEM], status[ETCD]);
-  same_number("count", (int64_t)hmkv_result_count(result[MEM]), (int64_t)hmkv_result_count(result[ETCD]));
-  same_number("total", (int64_t)hmkv_result_total(result[MEM]), (int64_t)hmkv_result_total(result[ETCD]));
-  int64_t base[WORLDS];
-  for (int w = 0; w < WORLDS; w++) base[w] = hmkv_result_revision(result[w]) ? worlds[w].base : 0;
-  same_number("revision", hmkv_result_revision(result[MEM]) - base[MEM],
-              hmkv_result_revision(result[ETCD]) - base[ETCD]);
-  for (size_t i = 0; i < hmkv_result_count(result[MEM]); i++) {
-    const hmkv_kv *mem = hmkv_result_kv(result[MEM], i), *etcd = hmkv_result_kv(result[ETCD], i);
-    same_text("key", mem->key, etcd->key);
-    same_text(mem->key, mem->value, etcd->value);
-    same_number("key_len", (int64_t)mem->key_len, (int64_t)etcd->key_len);
-    same_number("value_len", (int64_t)mem->value_len, (int64_t)etcd->value_len);
-    same_number("create_revision", mem->create_revision - base[MEM], etcd->create_revision - base[ETCD]);
-    same_number("mod_revision", mem->mod_revision - base[MEM], etcd->mod_revision - base[ETCD]);
-    same_number("version", mem->version, etcd->version);
-    same_number("lease", mem->lease != 0, etcd->lease != 0);
-  }
-  for (int w = 0; w < WORLDS; w++) hmkv_result_free(result[w]);
+  same_results(result);
 }
 
 static void compare_gets(hmkv_status status[WORLDS], char *value[WORLDS]) {
@@ -106,10 +47,6 @@ static void lock_call(int handle, unsigned which) {
   same_number("answer", answer[MEM], answer[ETCD]);
 }
 
-static void open_handle(int w, int handle) {
-  worlds[w].kv[handle] = open_at(worlds[w].endpoint, "timeout=60s lock=" LOCK_NAME);
-}
-
 static void one_step(void) {
   int handle = (int)draw(HANDLES);
   const char *key = PICK(keys), *other = PICK(keys), *third = PICK(keys);
@@ -122,7 +59,7 @@ static void one_step(void) {
   if (kind >= 97) {
     describe("close and open handle %d", handle);
     for (int w = 0; w < WORLDS; w++) close_store(worlds[w].kv[handle]);
-    for (int w = 0; w < WORLDS; w++) open_handle(w, handle);
+    worlds_open(handle);
     return;
   }
   if (kind >= 90) {
@@ -172,68 +109,42 @@ static void compare_watches(void) {
     const char *mark = text("mark %d", step);
     for (int w = 0; w < WORLDS; w++) CHECK_OK(hmkv_store(worlds[w].kv[0], keys[i], mark));
     for (int w = 0; w < WORLDS; w++) {
-      struct events *events = &worlds[w].events[i];
+      struct events *events = &watched[w][i].events;
       struct event last = {0, NULL};
       WAIT_UNTIL(events_count(events) > 0 &&
                  (last = events_at(events, events_count(events) - 1),
                   last.op == HMKV_KEYCHANGE_DELETE || strcmp(last.value, mark) == 0));
-      CHECK_OK(hmkv_watch_cb_cancel(worlds[w].watcher[i]));
+      CHECK_OK(hmkv_watch_cb_cancel(watched[w][i].watcher));
     }
-    struct events *mem = &worlds[MEM].events[i], *etcd = &worlds[ETCD].events[i];
+    struct events *mem = &watched[MEM][i].events, *etcd = &watched[ETCD][i].events;
     same_number("events", (int64_t)mem->count, (int64_t)etcd->count);
     for (size_t j = 0; j < mem->count; j++) {
       same_number("op", mem->list[j].op, etcd->list[j].op);
       same_text("event", mem->list[j].value, etcd->list[j].value);
     }
-    for (int w = 0; w < WORLDS; w++) events_free(&worlds[w].events[i]);
+    for (int w = 0; w < WORLDS; w++) events_free(&watched[w][i].events);
   }
 }
 
 static void watch_again(void) {
   for (int w = 0; w < WORLDS; w++)
     for (int i = 0; i < WATCHED; i++) {
-      worlds[w].events[i] = (struct events)EVENTS_OF(keys[i]);
+      watched[w][i].events = (struct events)EVENTS_OF(keys[i]);
       CHECK_OK(hmkv_watch_cb(worlds[w].watching, keys[i], 3, events_record,
-                             &worlds[w].events[i], &worlds[w].watcher[i]));
+                             &watched[w][i].events, &watched[w][i].watcher));
     }
 }
 
-static void start(void) {
-  server_start(&server, NULL);
-  worlds[MEM].endpoint = text("mem:%s", unique("differential"));
-  worlds[ETCD].endpoint = server.endpoint;
-  for (int w = 0; w < WORLDS; w++) {
-    for (int handle = 0; handle < HANDLES; handle++) open_handle(w, handle);
-    worlds[w].watching = open_at(worlds[w].endpoint, "timeout=60s");
-    hmkv_result *result = list_keys(worlds[w].watching, "a");
-    worlds[w].base = hmkv_result_revision(result);
-    CHECK_INT(0, hmkv_result_count(result));
-    hmkv_result_free(result);
-  }
-}
-
-static void stop(void) {
-  for (int w = 0; w < WORLDS; w++) {
-    for (int handle = 0; handle < HANDLES; handle++) close_store(worlds[w].kv[handle]);
-    close_store(worlds[w].watching);
-  }
-  server_stop(&server);
-}
-
 static void a_random_sequence_has_the_same_answers_on_both_backends(void) {
-  int steps = (int)test_number("--steps", rounds(10000, 1000));
-  seed = (unsigned)test_number("--seed", now_ms() ^ (int64_t)getpid() << 20);
-  printf(" --seed %u --steps %d", seed, steps);
-  fflush(stdout);
-  start();
-  for (step = 0; step < steps;) {
+  int steps = worlds_start(rounds(10000, 1000), "timeout=60s lock=" LOCK_NAME);
+  while (step < steps) {
     watch_again();
     for (int i = 0; i < 250 && step < steps; i++, step++) one_step();
     compare_watches();
     describe("all keys");
     compare_ranges("", "\xf0");
   }
-  stop();
+  worlds_stop();
 }
 
 static const struct test tests[] = {

@@ -77,8 +77,7 @@ void process_kill(struct process *process, int signal) {
 
 /* ---- etcdctl ---- */
 
-static const char *run_etcdctl(const char *where, const void *input, size_t length,
-                               const char *first, va_list rest) {
+static struct process start_etcdctl(const char *where, const char *first, va_list rest) {
   const char *program = getenv("ETCDCTL");
   const char *argv[ARGS_MAX] = {program && *program ? program : "etcdctl", "--endpoints", where};
   int count = 3;
@@ -87,7 +86,12 @@ static const char *run_etcdctl(const char *where, const void *input, size_t leng
     argv[count++] = arg;
   }
   setenv("ETCDCTL_API", "3", 1);
-  struct process process = process_start(argv, KEEP_STDERR);
+  return process_start(argv, KEEP_STDERR);
+}
+
+static const char *run_etcdctl(const char *where, const void *input, size_t length,
+                               const char *first, va_list rest) {
+  struct process process = start_etcdctl(where, first, rest);
   if (input) CHECK_INT(length, write(process.in, input, length));
   close(process.in);
   process.in = -1;
@@ -113,6 +117,14 @@ const char *etcdctl_at(const char *endpoint, const char *first, ...) {
   const char *output = run_etcdctl(endpoint, NULL, 0, first, rest);
   va_end(rest);
   return output;
+}
+
+struct process etcdctl_start(const char *first, ...) {
+  va_list rest;
+  va_start(rest, first);
+  struct process process = start_etcdctl(test_endpoint(), first, rest);
+  va_end(rest);
+  return process;
 }
 
 static void put_input(const void *value, size_t length, const char *first, ...) {

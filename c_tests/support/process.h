@@ -28,6 +28,8 @@ void process_kill(struct process *process, int signal);
 const char *etcdctl(const char *first, ...) __attribute__((sentinel));
 /* The same against another server. */
 const char *etcdctl_at(const char *endpoint, const char *first, ...) __attribute__((sentinel));
+/* Starts it against the endpoint of the test and lets it run. */
+struct process etcdctl_start(const char *first, ...) __attribute__((sentinel));
 /* Stores a value that may hold NUL bytes. */
 void put_binary(const char *key, const void *value, size_t length);
 
