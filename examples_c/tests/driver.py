@@ -1,12 +1,16 @@
 """What the tests of the examples on etcd share: daemons as processes of their
-own, whose output is waited for with a deadline, and etcdctl."""
+own, whose output is waited for with a deadline, etcdctl, and etcd."""
 import atexit
 import ctypes
+import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -28,6 +32,11 @@ def prefix(name):
     return f"example.{name}.{os.getpid()}.{time.time_ns()}"
 
 
+def _die_with_the_test():
+    """Nothing is left behind when the test itself is killed."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Daemon:
     """A process; its output is shown, and kept for wait()."""
 
@@ -42,8 +51,7 @@ class Daemon:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            # Nothing is left behind when the test itself is killed.
-            preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            preexec_fn=_die_with_the_test,
         )
         _running.append(self)
         threading.Thread(target=self._read, daemon=True).start()
@@ -76,6 +84,11 @@ class Daemon:
                 why = "it ended" if self.ended else f"not within {seconds} s"
                 fail(f"{self.name}: no line like {pattern.pattern!r}: {why}")
             return found()
+
+    def send(self, number):
+        """Send a signal, such as signal.SIGSTOP."""
+        print(f"-- {signal.Signals(number).name} to {self.name}", flush=True)
+        self.process.send_signal(number)
 
     def kill(self):
         """kill -9: no chance to clean up."""
@@ -115,11 +128,71 @@ class Etcd:
         print(f"-- etcdctl del {key}", flush=True)
         self.ctl("del", key)
 
+    def revoke(self, key):
+        """Revoke the lease of a key."""
+        print(f"-- etcdctl lease revoke: that of {key}", flush=True)
+        answer = json.loads(self.ctl("get", key, "-w", "json"))
+        self.ctl("lease", "revoke", f"{answer['kvs'][0]['lease']:x}")
+
     def get(self, key):
         return self.ctl("get", key, "--print-value-only").removesuffix("\n")
 
     def keys(self, start):
         return self.ctl("get", start, "--prefix", "--keys-only").split()
+
+
+def _free_port():
+    while True:
+        port = random.randrange(20000, 32000)  # below those that the kernel gives to clients
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+
+
+class Server:
+    """An etcd of the test's own, to be killed and started again, with its data."""
+
+    def __init__(self):
+        self.directory = tempfile.TemporaryDirectory(
+            prefix="hmkv-example-", ignore_cleanup_errors=True
+        )
+        self.endpoint, self.peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+        self.process = None
+        self.ctl = Etcd(self.endpoint)
+
+    def start(self, seconds=60):
+        print("-- etcd starts", flush=True)
+        command = ["etcd", "--name", "own", "--data-dir", self.directory.name]
+        for flag, url in (
+            ("--listen-client-urls", self.endpoint),
+            ("--advertise-client-urls", self.endpoint),
+            ("--listen-peer-urls", self.peer),
+            ("--initial-advertise-peer-urls", self.peer),
+            ("--initial-cluster", f"own={self.peer}"),
+        ):
+            command += [flag, url]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=_die_with_the_test,
+        )
+        _running.append(self)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.ctl.get("health")
+            except subprocess.SubprocessError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    fail("etcd does not answer")
+
+    def kill(self):
+        print("-- kill -9 etcd", flush=True)
+        self.process.kill()
+        self.process.wait()
 
 
 def expect(what, got, wanted):
