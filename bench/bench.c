@@ -248,6 +248,27 @@ static void run_range(result *r, const char *endpoint)
     client.close(opened);
 }
 
+/* --- many in flight from one thread -------------------------------------- */
+
+static const char *any_key(void)
+{
+    static worker w = {.random = 12345u};
+    return random_key(&w);
+}
+
+static void run_flight(result *r, const char *endpoint)
+{
+    void *opened = open_client(endpoint);
+    long warm = r->n / 10;
+
+    r->errors += client.flight(opened, r->threads, warm, any_key);
+    clock_start(r);
+    r->errors += client.flight(opened, r->threads, r->n, any_key);
+    clock_stop(r);
+    r->calls = warm + r->n;
+    client.close(opened);
+}
+
 /* --- watch -------------------------------------------------------------- */
 
 static sem_t changed;
@@ -314,6 +335,8 @@ static bool run(result *r, const char *endpoint)
         run_range(r, endpoint);
     else if (strcmp(r->workload, "watch") == 0 && client.watch != NULL)
         run_watch(r, endpoint);
+    else if (strcmp(r->workload, "flight") == 0 && client.flight != NULL)
+        run_flight(r, endpoint);
     else
         return false;
     return true;

@@ -30,6 +30,9 @@ typedef struct {
     bool (*range)(void *client, const char *first, const char *last);
     /* When this returns, each put of the key calls bench_changed() until close. */
     bool (*watch)(void *client, const char *key);
+    /* From one thread gets n keys, `width` of them in flight at any time; answers how
+     * many failed. */
+    long (*flight)(void *client, int width, long n, const char *(*next_key)(void));
 } bench_client;
 
 extern const bench_client client;

@@ -53,6 +53,27 @@ static bool range(void *kv, const char *first, const char *last)
     return count == KEY_COUNT && bytes == (size_t)KEY_COUNT * (KEY_LEN + VALUE_LEN);
 }
 
+static bool finish(hmkv_op *op)
+{
+    hmkv_result *result = hmkv_await(op);
+    bool ok = done("flight", hmkv_result_status(result)) &&
+              hmkv_result_kv(result, 0)->value_len == VALUE_LEN;
+    hmkv_result_free(result);
+    return ok;
+}
+
+static long flight(void *kv, int width, long n, const char *(*next_key)(void))
+{
+    hmkv_op *ops[256] = {0};
+    long errors = 0, slots = width < 256 ? width : 256;
+    for (long i = 0; i < n + slots; i++) {
+        if (ops[i % slots] != NULL)
+            errors += !finish(ops[i % slots]);
+        ops[i % slots] = i < n ? hmkv_range(kv, next_key(), KEY_LEN, NULL) : NULL;
+    }
+    return errors;
+}
+
 static bool on_change(const char *key, const char *value, hmkv_keychange op, void *userdata)
 {
     (void)key;
@@ -78,4 +99,5 @@ const bench_client client = {
     .tas = tas,
     .range = range,
     .watch = watch,
+    .flight = flight,
 };

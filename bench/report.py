@@ -21,6 +21,7 @@ TARGETS = [
     ("put@8", "go", {"ops_s": None, "cpu_us": None}),
     ("tas@8", "go", {"ops_s": None, "cpu_us": None}),
     *((f"{op}@64", "go", {"ops_s": 1.1, "cpu_us": 1.0}) for op in ("get", "put", "tas")),
+    ("flight", "go", {"ops_s": 1.5, "cpu_us": 0.4}),
     ("open", "go", {"p50_us": 0.6}),
     ("range", "go", {"p50_us": 0.9, "cpu_us": 0.5}),
     ("watch", "go", {"p50_us": 0.9}),

@@ -281,12 +281,34 @@ static void closing_ends_all_requests(void) {
   server_resume(&server);
 }
 
+/* Some of them were sent, others waited for those, or had a connection yet to be made. */
+static void requests_that_ran_out_of_time_make_room_for_others(void) {
+  enum { MANY = 1000 };
+  static hmkv_op *ops[MANY];
+  server_pause(&server);
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < MANY; i++)
+      ops[i] = i % 2 ? hmkv_range(kv, key, HMKV_NTS, HMKV_RANGE_OPTS(.timeout_ms = 200))
+                     : hmkv_put(kv, key, HMKV_NTS, "new", 3, HMKV_PUT_OPTS(.timeout_ms = 200));
+    for (int i = 0; i < MANY; i++) {
+      hmkv_result *result = hmkv_await(ops[i]);
+      hmkv_status status = hmkv_result_status(result);
+      if (status != HMKV_EINDETERMINATE || i % 2) CHECK_STATUS(HMKV_EUNAVAIL, status);
+      hmkv_result_free(result);
+    }
+  }
+  server_resume(&server);
+  for (int i = 0; i < MANY; i++) ops[i] = get_op();
+  for (int i = 0; i < MANY; i++) FINISH(HMKV_OK, ops[i]);
+}
+
 static const struct test tests[] = {
     ETCD_ONLY(a_cancelled_read_is_ecanceled),
     ETCD_ONLY(a_put_that_was_sent_is_indeterminate),
     ETCD_ONLY(a_put_that_is_applied_already_is_indeterminate),
     ETCD_ONLY(a_put_that_was_not_sent_is_ecanceled_and_never_applied),
     ETCD_ONLY(cancelled_requests_make_room_for_others),
+    ETCD_ONLY(requests_that_ran_out_of_time_make_room_for_others),
     ETCD_ONLY(submitting_does_not_wait),
     ETCD_ONLY(timeout_ms_is_the_time_of_one_request),
     ETCD_ONLY(timeout_ms_may_be_longer_than_the_stores),

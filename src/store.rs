@@ -191,7 +191,16 @@ impl Store {
                 return None;
             }
         };
-        let done = done.through(&self.namespace);
+        if self.namespace.is_none() {
+            return self.backend.submit(request, deadline, done);
+        }
+        let namespace = self.namespace.clone();
+        let done = done.after(move |answer| {
+            answer.map(|mut response| {
+                namespace.leave(&mut response);
+                response
+            })
+        });
         self.backend.submit(request, deadline, done)
     }
 

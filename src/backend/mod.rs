@@ -4,7 +4,6 @@ pub mod etcd;
 pub mod mem;
 
 use crate::error::{Error, Result};
-use crate::namespace::Namespace;
 use crate::request::{Request, Response};
 use crate::signal::Once;
 use crate::types::{Event, KeyRange};
@@ -94,31 +93,12 @@ impl Completion {
         Self { done: Some(Box::new(done)), writing: false }
     }
 
-    /// Something is to be done first.
-    pub fn before(mut self, first: impl FnOnce() + Send + 'static) -> Self {
-        self.done = self.done.take().map(|done| -> Done {
-            Box::new(move |answer| {
-                first();
-                done(answer);
-            })
-        });
-        self
-    }
-
-    /// The answer goes through a namespace first.
-    pub fn through(mut self, namespace: &Arc<Namespace>) -> Self {
-        if namespace.is_none() {
-            return self;
-        }
-        let namespace = namespace.clone();
-        self.done = self.done.take().map(|done| -> Done {
-            Box::new(move |mut answer| {
-                if let Ok(response) = &mut answer {
-                    namespace.leave(response);
-                }
-                done(answer);
-            })
-        });
+    /// The answer goes through this first.
+    pub fn after(
+        mut self,
+        first: impl FnOnce(Result<Response>) -> Result<Response> + Send + 'static,
+    ) -> Self {
+        self.done = self.done.take().map(|done| -> Done { Box::new(|answer| done(first(answer))) });
         self
     }
 

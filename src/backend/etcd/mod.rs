@@ -7,6 +7,7 @@ mod io;
 mod leases;
 mod message;
 mod outcome;
+mod progress;
 mod requests;
 mod submission;
 mod transport;

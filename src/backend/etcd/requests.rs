@@ -10,27 +10,25 @@ use super::io::Io;
 use super::leases;
 use super::message::{self, Method};
 use super::outcome::{self, Failure};
+use super::progress::Progress;
+use super::submission::Submission;
 use super::transport::{Call, CallError, Connection, Done, Outcome};
 use super::window::Window;
 use crate::backend::Completion;
 use crate::error::{Error, Result};
 use crate::request::{Range, Request, Response};
-use crate::sync::Lock;
 use crate::sys;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, Notify};
 use tokio::time::{sleep_until, timeout_at};
 
 /// How long one attempt of a request that may be repeated can take.
 const ATTEMPT: Duration = Duration::from_millis(1500);
-
-/// A member that has not answered for so long is passed over.
-const SLOW: Duration = Duration::from_millis(500);
 
 const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
@@ -49,7 +47,7 @@ pub struct Requests {
     closed: AtomicBool,
     /// A write met an exhausted space quota.
     full: AtomicBool,
-    window: Window,
+    window: Window<Arc<Submission>>,
 }
 
 impl Requests {
@@ -108,7 +106,7 @@ impl Requests {
             Err(error) => Some(Err(error)),
             Ok(call) => {
                 let begun = Instant::now();
-                progress.known.hold().sent = Some((connected.clone(), begun));
+                progress.note_sent(&connected);
                 let until = || attempt_until(request, deadline, begun, Some(&connection));
                 let outcome = connection.wait(&call, until);
                 if outcome.is_none() {
@@ -136,7 +134,7 @@ impl Requests {
         self.closing.load(Ordering::SeqCst)
     }
 
-    pub(super) fn window(&self) -> &Window {
+    pub(super) fn window(&self) -> &Window<Arc<Submission>> {
         &self.window
     }
 
@@ -235,7 +233,7 @@ impl Requests {
             tokio::select! {
                 biased;
                 () = aborted => Err(progress.ended(&request, Error::Closed)),
-                () = progress.given_up.notified() => Err(progress.ended(&request, Error::Canceled)),
+                () = progress.given_up() => Err(progress.ended(&request, Error::Canceled)),
                 answer = self.attempts(&request, deadline, &progress) => answer,
             }
         }
@@ -335,7 +333,7 @@ impl Requests {
             self.full.store(true, Ordering::Relaxed);
         }
         if matches!(failure, Failure::Unknown(_)) {
-            progress.known.hold().unknown = true;
+            progress.note_unknown();
         }
         match &failure {
             Failure::Final(_) => endpoints.succeeded(connected),
@@ -465,113 +463,6 @@ impl Drop for Abandon<'_> {
     fn drop(&mut self) {
         if !self.call.is_over() {
             self.connection.abandon(&self.call);
-        }
-    }
-}
-
-/// What is known of a request, should it end now.
-#[derive(Default)]
-pub struct Progress {
-    known: Mutex<Known>,
-    given_up: Notify,
-}
-
-#[derive(Default)]
-struct Known {
-    /// Nobody wants it any more: it is not to be sent.
-    given_up: bool,
-    /// An attempt is under way on this connection: the server may have it.
-    sent: Option<(Connected, Instant)>,
-    /// An earlier attempt may have been applied.
-    unknown: bool,
-    last: Option<Error>,
-}
-
-impl Progress {
-    pub(super) fn begin_sending(&self, connected: &Connected) -> std::result::Result<(), Failure> {
-        let mut known = self.known.hold();
-        if known.given_up {
-            return Err(Failure::Final(Error::Canceled));
-        }
-        known.sent = Some((connected.clone(), Instant::now()));
-        Ok(())
-    }
-
-    /// What was sent and answered stays sent: whoever gives up the request in this
-    /// moment must not take it for one that was not.
-    fn end_attempt(&self, answer: &std::result::Result<Response, Failure>) {
-        if answer.is_err() {
-            self.known.hold().sent = None;
-        }
-    }
-
-    /// Ends the request; what is known of it then.
-    pub fn give_up_for_good(&self, writes: bool) -> Error {
-        let mut known = self.known.hold();
-        known.given_up = true;
-        self.given_up.notify_one();
-        if writes && (known.unknown || known.sent.is_some()) {
-            return Error::Indeterminate(Error::Canceled.to_string());
-        }
-        Error::Canceled
-    }
-
-    fn sent_on(&self) -> Option<Arc<Connection>> {
-        self.known.hold().sent.as_ref().map(|(connected, _)| connected.connection.clone())
-    }
-
-    fn note(&self, error: Error) {
-        self.known.hold().last = Some(error);
-    }
-
-    fn last(&self) -> Error {
-        match self.known.hold().last.take() {
-            Some(error @ (Error::Tls(_) | Error::NoMemory(_))) => error,
-            Some(error) => Error::Unavailable(error.to_string()),
-            None => Error::Unavailable("no answer in time".into()),
-        }
-    }
-
-    /// The request's end, if this failure is that.
-    fn settle(&self, request: &Request, failure: Failure) -> Option<Error> {
-        match failure {
-            Failure::Final(error) if matches!(request, Request::Txn(_)) => {
-                Some(self.ended(request, error))
-            }
-            Failure::Final(error) => Some(error),
-            Failure::NotApplied(error) => {
-                self.note(error);
-                None
-            }
-            Failure::Unknown(why) => {
-                self.note(Error::Unavailable(why));
-                self.known.hold().unknown = true;
-                (!request.repeatable()).then(|| self.ended(request, self.last()))
-            }
-        }
-    }
-
-    /// What to answer where there will be no answer of a server.
-    fn ended(&self, request: &Request, error: Error) -> Error {
-        let known = self.known.hold();
-        if request.writes() && (known.unknown || known.sent.is_some()) {
-            return Error::Indeterminate(error.to_string());
-        }
-        error
-    }
-
-    /// The attempt's time is over.
-    fn give_up(&self, endpoints: &Endpoints) -> Failure {
-        let sent = self.known.hold().sent.take();
-        match sent {
-            None => Failure::NotApplied(Error::Unavailable("not connected in time".into())),
-            Some((connected, begun)) => {
-                // A caller in a hurry is no reason for all others to move.
-                if begun.elapsed() >= SLOW {
-                    endpoints.pass_over(&connected);
-                }
-                Failure::Unknown("no answer in time".into())
-            }
         }
     }
 }

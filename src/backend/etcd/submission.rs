@@ -5,7 +5,8 @@ use super::endpoints::Connected;
 use super::io::Io;
 use super::message::Method;
 use super::outcome::Failure;
-use super::requests::{attempt_until, begin, Progress, Requests};
+use super::progress::Progress;
+use super::requests::{attempt_until, begin, Requests};
 use super::transport::{Call, Done, Outcome};
 use crate::backend::{Completion, Flight};
 use crate::error::{Error, Result};
@@ -57,21 +58,30 @@ impl Submission {
             attempt: Mutex::default(),
             alarm: Mutex::default(),
         });
-        if !requests.window().enter(&submission) {
+        if requests.window().enter(&submission) {
+            submission.start();
+        } else {
             submission.set_alarm();
         }
         Box::new(Submitted(submission))
     }
 
-    /// In the window: from now on the end of it makes room for another.
-    pub fn start(self: &Arc<Self>) {
+    /// In the window: from now on the end of it makes room for another. False where it
+    /// has ended already.
+    fn start(self: &Arc<Self>) -> bool {
         let requests = self.requests.clone();
+        let make_room = move |answer| {
+            while requests.window().leave().is_some_and(|next| !next.start()) {}
+            answer
+        };
         {
             let mut done = self.done.hold();
-            *done = done.take().map(|done| done.before(move || requests.window().leave()));
+            let Some(wanted) = done.take() else { return false };
+            *done = Some(wanted.after(make_room));
         }
         if self.requests.is_closing() {
-            return self.complete(Err(Error::Closed));
+            self.complete(Err(Error::Closed));
+            return true;
         }
         match self.make_attempt() {
             Some(attempt) => {
@@ -80,6 +90,7 @@ impl Submission {
             }
             None => self.pass_on(),
         }
+        true
     }
 
     /// The first attempt; none where it has to be the I/O thread's.
