@@ -349,6 +349,19 @@ static void acquired_that_blocks_delays_no_other(void) {
   }
 }
 
+static void attempts_that_wait_take_no_thread_from_callbacks(void) {
+  enum { WAITING = 40 };
+  static struct told each[WAITING];
+  hmkv_lock *locks[WAITING];
+  memset(each, 0, sizeof each);
+  hmkv_lock *holder = take(two, name, NULL);
+  for (int i = 0; i < WAITING; i++) locks[i] = ask(one, &each[i]);
+  WAIT_UNTIL(queue_length(two, name) == 1 + WAITING);
+  CHECK(count_threads("hmkv-callback") <= 4);
+  for (int i = 0; i < WAITING; i++) CHECK_OK(hmkv_lock_release(locks[i]));
+  CHECK_OK(hmkv_lock_release(holder));
+}
+
 static const struct test tests[] = {
     BOTH(a_free_lock_is_acquired),
     BOTH(it_returns_at_once_and_acquired_is_called_when_it_is_held),
@@ -368,5 +381,6 @@ static const struct test tests[] = {
     BOTH(many_attempts_on_one_lock_are_served_in_order),
     BOTH(many_attempts_on_many_locks_are_served_at_once),
     BOTH(acquired_that_blocks_delays_no_other),
+    BOTH(attempts_that_wait_take_no_thread_from_callbacks),
 };
 TEST_MAIN(.begin = begin, .end = end)

@@ -338,6 +338,23 @@ static void released_before_max_hold_ms_it_is_not_lost(void) {
   CHECK_INT(status == HMKV_OK ? 0 : 1, atomic_load(&told.lost));
 }
 
+/* Also where the margin, in which its owner may end what it does, is not over. */
+static void released_after_max_hold_ms_it_is_free_at_once(void) {
+  for (int i = 0; i < 2; i++) {
+    memset(&told, 0, sizeof told);
+    hmkv *kv = open_store(NULL);
+    hmkv_lock *lock = take_with(kv, name,
+                                HMKV_LOCK_OPTS(.wait_ms = HMKV_TRY, .ttl_ms = 120000,
+                                               .margin_ms = 59000, .max_hold_ms = 59200),
+                                &told);
+    wait_for_loss(lock);
+    CHECK_INT(1, queue_length(two, name));
+    if (i == 0) CHECK_STATUS(HMKV_ELOST, hmkv_lock_release(lock));
+    close_store(kv);
+    CHECK_INT(0, queue_length(two, name));
+  }
+}
+
 static const struct test tests[] = {
     BOTH(lost_is_called_once_with_a_reason),
     BOTH(without_a_callback_the_numbers_and_the_release_tell),
@@ -356,5 +373,6 @@ static const struct test tests[] = {
     BOTH(max_hold_ms_leaves_the_margin_to_who_asks_all_the_time),
     BOTH(the_time_left_is_at_most_max_hold_ms),
     BOTH(released_before_max_hold_ms_it_is_not_lost),
+    BOTH(released_after_max_hold_ms_it_is_free_at_once),
 };
 TEST_MAIN(.begin = begin, .end = end)

@@ -71,7 +71,7 @@ impl DistLock {
             self.changed.notify_all();
         })?;
         let me = Arc::downgrade(self);
-        let result = acquisition.run(&store, wait, move || {
+        let mut result = acquisition.run(&store, wait, move || {
             let me = me.clone();
             Box::new(move |held: &Held, _: &str| {
                 if let Some(me) = me.upgrade() {
@@ -80,14 +80,17 @@ impl DistLock {
             })
         });
         let mut inner = self.inner.hold();
-        inner.phase = Phase::Idle;
-        let result = match result {
-            Ok(Some(held)) if inner.closed => {
-                acquisition.let_go(&held);
-                Err(Error::Closed)
-            }
-            other => other,
+        let unwanted = match &result {
+            Ok(Some(held)) if inner.closed => Some(held.clone()),
+            _ => None,
         };
+        if let Some(held) = unwanted {
+            drop(inner);
+            acquisition.let_go(&held);
+            result = Err(Error::Closed);
+            inner = self.inner.hold();
+        }
+        inner.phase = Phase::Idle;
         let attempt = match result {
             Ok(Some(held)) => {
                 inner.phase = Phase::Held(held);

@@ -36,6 +36,8 @@ struct State {
     /// Lost or released.
     over: bool,
     lost: Option<String>,
+    /// It is lost to its owner, but the server is not told yet.
+    to_be_revoked: bool,
     guard: Option<Arc<Watcher>>,
 }
 
@@ -97,6 +99,7 @@ impl Held {
     /// `max_hold` is over, but for the margin, in which its owner is told.
     fn outlived(&self) {
         if self.lose("it was held for as long as it may be") {
+            self.state.hold().to_be_revoked = true;
             self.lease.revoke_after(self.margin);
         }
     }
@@ -119,11 +122,12 @@ impl Held {
     }
 
     /// Begins to give it up. What is returned gets whether that is certain; none where
-    /// it was over.
+    /// the server need not be told.
     pub fn begin_release(&self, deadline: Instant) -> Option<Arc<Once<Result<()>>>> {
         let guard = {
             let mut state = self.state.hold();
-            if std::mem::replace(&mut state.over, true) {
+            let over = std::mem::replace(&mut state.over, true);
+            if !std::mem::take(&mut state.to_be_revoked) && over {
                 return None;
             }
             state.guard.take()
@@ -137,10 +141,9 @@ impl Held {
     /// Gives it up, or tells of the loss.
     pub fn release(&self, deadline: Instant) -> Result<()> {
         self.is_held(); // finds a loss
-        match self.begin_release(deadline) {
-            Some(released) => released.take(None).unwrap_or(Err(Error::Closed)),
-            None => self.check_lost(),
-        }
+        let released = self.begin_release(deadline);
+        let released = released.map_or(Ok(()), |it| it.take(None).unwrap_or(Err(Error::Closed)));
+        self.check_lost().and(released)
     }
 
     fn check_lost(&self) -> Result<()> {

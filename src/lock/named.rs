@@ -4,15 +4,19 @@ use super::held::Held;
 use super::{Acquisition, Attempt, Spec, Wait};
 use crate::dispatch::{Schedule, Strand};
 use crate::error::{Error, Result};
-use crate::gate::Gate;
+use crate::gate::{Callbacks, Gate};
 use crate::lease::{LostConsumer, LostNotice};
 use crate::request::Compare;
 use crate::signal::Once;
 use crate::store::{Child, Store};
 use crate::sync::Lock as _;
+use crate::sys;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
+
+/// Of a thread that waits for a lock; it runs nothing of the user's.
+const STACK: usize = 1 << 20;
 
 /// Hears how an attempt ended, once.
 pub trait AcquiredConsumer: Send {
@@ -63,6 +67,7 @@ impl NamedLock {
                 _ => return Err(Error::Canceled),
             }
         }
+        let _over = acquisition.over();
         let _ended_by_closing = store.acquiring(&acquisition)?;
         let lost = self.lost.clone();
         let result = acquisition.run(&store, wait, move || {
@@ -97,20 +102,28 @@ impl NamedLock {
         }
     }
 
-    /// Has the waiting done by a thread of the library.
+    /// Has the waiting done by a thread of its own: those that run callbacks are not
+    /// to wait for a lock.
     pub fn begin(self: &Arc<Self>, wait: Wait, consumer: Box<dyn AcquiredConsumer>) -> Result<()> {
         let store = self.store.upgrade().ok_or(Error::Closed)?;
         if !store.callbacks().expect() {
             return Err(Error::Closed);
         }
-        let attempt = Waiting {
+        let told = Acquired {
             lock: self.clone(),
-            wait,
             schedule: Schedule::default(),
-            consumer: Mutex::new(Some(consumer)),
+            told: Mutex::default(),
+            callbacks: store.callbacks().clone(),
         };
         self.lost.hold_back();
-        store.pool().wake(Arc::new(attempt));
+        let (lock, pool) = (self.clone(), store.pool().clone());
+        let wait = move || {
+            let outcome = lock.acquire(wait);
+            *told.told.hold() = Some((consumer, outcome));
+            pool.wake(Arc::new(told));
+        };
+        sys::spawn("hmkv-lock", STACK, wait)
+            .map_err(|e| Error::NoMemory(format!("thread that waits for a lock: {e}")))?;
         Ok(())
     }
 
@@ -159,10 +172,10 @@ impl NamedLock {
             Phase::Acquiring(acquisition) => {
                 self.lost.shut();
                 acquisition.end(Error::Canceled);
-                if let Some(store) = self.store.upgrade() {
-                    acquisition.wait_until_over(store.deadline());
+                match self.store.upgrade() {
+                    Some(store) => acquisition.wait_until_over(store.deadline()),
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Phase::New | Phase::Over => Ok(()),
         };
@@ -182,23 +195,24 @@ impl Child for NamedLock {
     }
 }
 
-/// An attempt that a thread of the library waits for.
-struct Waiting {
+/// How an attempt ended, on its way to the consumer.
+struct Acquired {
     lock: Arc<NamedLock>,
-    wait: Wait,
     schedule: Schedule,
-    consumer: Mutex<Option<Box<dyn AcquiredConsumer>>>,
+    told: Mutex<Option<Told>>,
+    callbacks: Arc<Callbacks>,
 }
 
-impl Strand for Waiting {
+type Told = (Box<dyn AcquiredConsumer>, Result<Attempt>);
+
+impl Strand for Acquired {
     fn schedule(&self) -> &Schedule {
         &self.schedule
     }
 
     fn run(self: Arc<Self>) -> bool {
-        let outcome = self.lock.acquire(self.wait);
-        let consumer = self.consumer.hold().take();
-        if let Some(consumer) = consumer {
+        let told = self.told.hold().take();
+        if let Some((consumer, outcome)) = told {
             self.lock.acquired.pass(|| consumer.acquired(outcome));
         }
         self.lock.lost.let_through();
@@ -206,10 +220,8 @@ impl Strand for Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Acquired {
     fn drop(&mut self) {
-        if let Some(store) = self.lock.store.upgrade() {
-            store.callbacks().fulfilled();
-        }
+        self.callbacks.fulfilled();
     }
 }

@@ -98,16 +98,22 @@ impl Acquisition {
         }
     }
 
-    /// Waits until [`Acquisition::run`] is over.
-    pub fn wait_until_over(&self, deadline: Instant) {
+    /// It is over when what is returned is dropped.
+    pub fn over(&self) -> Over<'_> {
+        Over(self)
+    }
+
+    /// Waits until it is over.
+    pub fn wait_until_over(&self, deadline: Instant) -> Result<()> {
         let mut inner = self.inner.hold();
         while !inner.over {
             let (next, in_time) = wait_until(&self.changed, inner, Some(deadline));
             inner = next;
             if !in_time {
-                return;
+                return Err(Error::Unavailable("the queue was not left in time".into()));
             }
         }
+        Ok(())
     }
 
     fn check_ended(&self, store: &Store) -> Result<()> {
@@ -124,7 +130,6 @@ impl Acquisition {
         wait: Wait,
         on_lost: impl Fn() -> OnLost,
     ) -> Result<Option<Arc<Held>>> {
-        let _over = Over(self);
         let join_by = store.deadline();
         let mut joined: Option<Patience> = None;
         loop {
@@ -372,7 +377,7 @@ impl Acquisition {
     }
 }
 
-struct Over<'a>(&'a Acquisition);
+pub struct Over<'a>(&'a Acquisition);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
