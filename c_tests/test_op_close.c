@@ -151,6 +151,26 @@ static void close_waits_for_a_running_callback(void) {
   CHECK_INT(1, atomic_load(&blocked.left));
 }
 
+/* Refused before it was submitted. */
+static void close_waits_for_the_callback_of_a_refused_request(void) {
+  for (int round = 0; round < rounds(100, 10); round++) {
+    struct answer answers[3];
+    memset(answers, 0, sizeof answers);
+    hmkv *kv = open_store("close_timeout=10m");
+    hmkv_txn *txn = hmkv_txn_new(kv);
+    hmkv_txn_put(txn, HMKV_THEN, NULL, 3, "v", 1, NULL);
+    hmkv_then(hmkv_put(kv, "", 0, "v", 1, NULL), answer_record, &answers[0]);
+    hmkv_then(hmkv_remove(kv, NULL, 1, NULL), answer_record, &answers[1]);
+    hmkv_then(hmkv_txn_commit(txn, NULL), answer_record, &answers[2]);
+    close_store(kv);
+    for (int i = 0; i < 3; i++) {
+      CHECK_INT(1, atomic_load(&answers[i].calls));
+      CHECK_STATUS(HMKV_EINVAL, hmkv_result_status(answers[i].result));
+      hmkv_result_free(answers[i].result);
+    }
+  }
+}
+
 static void after_a_close_that_timed_out_no_further_callback_starts(void) {
   struct blocked blocked = {.gate = GATE_CLOSED};
   struct requests requests;
@@ -206,6 +226,7 @@ static const struct test tests[] = {
     BOTH(every_callback_has_run_when_close_returns),
     BOTH(then_calls_once_also_after_close),
     BOTH(close_waits_for_a_running_callback),
+    BOTH(close_waits_for_the_callback_of_a_refused_request),
     BOTH(after_a_close_that_timed_out_no_further_callback_starts),
     BOTH(a_callback_may_submit_while_its_store_is_closed),
 };

@@ -64,7 +64,9 @@ pub fn read(store: &Store, range: Range, deadline: impl Fn() -> Instant) -> Resu
         let answer = store.call_until(page.into(), deadline());
         pager.take(answer.and_then(Response::into_range))?;
     }
-    Ok(pager.finish())
+    let (asked, mut found) = pager.finish();
+    pager::arrange(&asked, &mut found.kvs);
+    Ok(found)
 }
 
 // --- Submitting -------------------------------------------------------------
@@ -141,16 +143,17 @@ fn write_if(
 pub fn range(store: &Arc<Store>, range: Range, timeout: Option<Duration>) -> Submission {
     let op = Submitted::begin(store);
     let (given, single) = (op.clone(), range.keys.end == RangeEnd::Single);
-    let done = move |found: Result<Found>| {
-        given.finish(found.map(|found| found_answer(found, single)));
+    let done = move |found: Result<(Range, Found)>| {
+        given.finish(found.map(|(asked, found)| found_answer(found, single).not_arranged(asked)));
     };
     Reading::begin(store, range, timeout, Some(op.clone()), Box::new(done));
     Submission::of(op)
 }
 
-/// Begins to read a range of any size and returns. `done` runs on any thread, also on
-/// this one before the return; it must not block.
+/// Begins to read a range of any size, in the order of the keys, and returns. `done`
+/// runs on any thread, also on this one before the return; it must not block.
 pub fn list(store: &Arc<Store>, range: Range, done: impl FnOnce(Result<Found>) + Send + 'static) {
+    let done = |found: Result<(Range, Found)>| done(found.map(|(_, found)| found));
     Reading::begin(store, range, None, None, Box::new(done));
 }
 
@@ -171,9 +174,11 @@ pub fn commit(store: &Store, mut txn: Txn, timeout: Option<Duration>) -> Submiss
             false => (Verdict::CompareFailed, or_else),
         };
         let revision = answer.revision;
-        let asked = asked.iter().map(Option::as_ref).chain(std::iter::repeat(None));
-        let subs = answer.ops.into_iter().zip(asked);
-        let subs = subs.map(|(op, asked)| op_answer(op, revision, asked)).collect();
+        if answer.ops.len() != asked.len() {
+            return Err(Error::unexpected("not that of these operations"));
+        }
+        let subs = answer.ops.into_iter().zip(&asked);
+        let subs = subs.map(|(op, asked)| op_answer(op, revision, asked.as_ref())).collect();
         Ok(Answer { subs, ..Answer::new(verdict, revision) })
     })
 }
@@ -199,12 +204,13 @@ fn op_answer(op: OpAnswer, revision: i64, asked: Option<&Range>) -> Answer {
         OpAnswer::Delete { deleted, prev } => {
             Answer { kvs: prev, total: deleted, ..Answer::new(Verdict::Yes, revision) }
         }
-        OpAnswer::Range(mut found) => {
+        OpAnswer::Range(found) => {
             let single = asked.is_some_and(|asked| asked.keys.end == RangeEnd::Single);
-            if let Some(asked) = asked {
-                pager::arrange(asked, &mut found);
+            let answer = Answer { revision, ..found_answer(found, single) };
+            match asked {
+                Some(asked) => answer.not_arranged(asked.clone()),
+                None => answer,
             }
-            Answer { revision, ..found_answer(found, single) }
         }
     }
 }
@@ -225,7 +231,7 @@ struct Reading {
     unfinished: Mutex<Option<(Pager, OnFound)>>,
 }
 
-type OnFound = Box<dyn FnOnce(Result<Found>) + Send>;
+type OnFound = Box<dyn FnOnce(Result<(Range, Found)>) + Send>;
 
 /// Where the answer to a page goes.
 enum Page {

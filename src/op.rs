@@ -4,7 +4,8 @@ use crate::backend::{Completion, Flight};
 use crate::dispatch::{self, Pool, Schedule, Strand};
 use crate::error::{Error, Result};
 use crate::gate::{Callbacks, Gate};
-use crate::request::{Found, Request, Response};
+use crate::pager;
+use crate::request::{Found, Range, Request, Response};
 use crate::store::Store;
 use crate::sync::{wait_until, Lock};
 use crate::sys;
@@ -28,16 +29,31 @@ pub struct Answer {
     pub kvs: Vec<KeyValue>,
     pub total: u64,
     pub subs: Vec<Answer>,
+    /// What was asked for, where `kvs` has yet to be made that.
+    pub asked: Option<Range>,
 }
 
 impl Answer {
     pub fn new(verdict: Verdict, revision: i64) -> Self {
-        Self { verdict, revision, kvs: Vec::new(), total: 0, subs: Vec::new() }
+        Self { verdict, revision, kvs: Vec::new(), total: 0, subs: Vec::new(), asked: None }
     }
 
     pub fn of_range(found: Found) -> Self {
         let Found { kvs, revision, total, .. } = found;
         Self { kvs, total, ..Self::new(Verdict::Yes, revision) }
+    }
+
+    /// The sorting is left to whoever takes the answer: a large one would hold up the
+    /// thread that reads those of others.
+    pub fn not_arranged(self, asked: Range) -> Self {
+        Self { asked: Some(asked), ..self }
+    }
+
+    pub fn arranged(mut self) -> Self {
+        if let Some(asked) = self.asked.take() {
+            pager::arrange(&asked, &mut self.kvs);
+        }
+        self
     }
 }
 
@@ -58,7 +74,13 @@ pub struct Submitted {
     changed: Condvar,
     forks: u32,
     /// Where its callback runs; none without a store.
-    home: Option<(Arc<Pool>, Arc<Callbacks>)>,
+    home: Option<Home>,
+}
+
+type Home = (Arc<Pool>, Arc<Callbacks>);
+
+fn home(store: &Store) -> Home {
+    (store.pool().clone(), store.callbacks().clone())
 }
 
 enum State {
@@ -73,8 +95,14 @@ enum State {
 }
 
 impl Op {
+    /// Without a store.
     pub fn failed(error: Error) -> Self {
         Self(Submitted::new(State::Finished(Err(error)), None))
+    }
+
+    /// Not even submitted.
+    pub fn refused(store: &Store, error: Error) -> Self {
+        Self(Submitted::new(State::Finished(Err(error)), Some(home(store))))
     }
 
     /// Submits what one answer settles.
@@ -85,8 +113,15 @@ impl Op {
         read: impl FnOnce(Response) -> Outcome + Send + 'static,
     ) -> Self {
         let op = Submitted::begin(store);
-        let given = op.clone();
-        let done = Completion::new(move |answer| given.finish(answer.and_then(read)));
+        let (given, writes) = (op.clone(), request.writes());
+        let understood = move |answer| {
+            read(answer).map_err(|error| match error {
+                // An answer that makes no sense does not tell what became of a write.
+                Error::Internal(why) if writes => Error::Indeterminate(why),
+                error => error,
+            })
+        };
+        let done = Completion::new(move |answer| given.finish(answer.and_then(understood)));
         op.under_way(store.submit(request, deadline, done));
         Self(op)
     }
@@ -158,15 +193,14 @@ impl Op {
 }
 
 impl Submitted {
-    fn new(state: State, home: Option<(Arc<Pool>, Arc<Callbacks>)>) -> Arc<Self> {
+    fn new(state: State, home: Option<Home>) -> Arc<Self> {
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let waiting = AtomicBool::new(false);
         Arc::new(Self { state, waiting, changed, forks: sys::forks(), home })
     }
 
     pub fn begin(store: &Store) -> Arc<Self> {
-        let home = (store.pool().clone(), store.callbacks().clone());
-        Self::new(State::Running(None), Some(home))
+        Self::new(State::Running(None), Some(home(store)))
     }
 
     /// How to give it up from now on. False when nobody wants it any more.

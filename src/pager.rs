@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::request::{Found, Range, Sort};
-use crate::types::{KeyRange, RangeEnd};
+use crate::types::{KeyRange, KeyValue, RangeEnd};
 use bytes::Bytes;
 
 /// Keys in the first page, before their size is known; without values; the size that
@@ -17,6 +17,8 @@ pub struct Pager {
     asked: Range,
     paged: bool,
     read: Found,
+    /// Size of what was read.
+    bytes: usize,
     /// Some was read, all was read.
     begun: bool,
     done: bool,
@@ -29,7 +31,7 @@ impl Pager {
         let server_sorts = asked.limit > 0 && !asked.is_in_key_order();
         let single = asked.keys.end == RangeEnd::Single;
         let paged = in_pages && !single && !server_sorts && !asked.count_only;
-        Self { asked, paged, read: Found::default(), begun: false, done: false }
+        Self { asked, paged, read: Found::default(), bytes: 0, begun: false, done: false }
     }
 
     /// What to ask for; none when all is read.
@@ -61,9 +63,7 @@ impl Pager {
                 FIRST_PAGE
             }
         } else {
-            let kvs = self.read.kvs.iter();
-            let bytes: usize = kvs.map(|kv| kv.key.len() + kv.value.len() + 64).sum();
-            let average = (bytes / self.read.kvs.len()).max(1);
+            let average = (self.bytes / self.read.kvs.len()).max(1);
             ((PAGE_BYTES / average) as i64).clamp(1, GROWTH * read)
         };
         match self.asked.limit {
@@ -77,12 +77,14 @@ impl Pager {
             Ok(page) => page,
             // The revision of the first page is gone: begin at a newer one.
             Err(Error::Compacted(_)) if self.begun && self.asked.revision == 0 => {
-                (self.read, self.begun) = (Found::default(), false);
+                (self.read, self.bytes, self.begun) = (Found::default(), 0, false);
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         let more = self.paged && page.more && !page.kvs.is_empty();
+        let sizes = page.kvs.iter().map(|kv| kv.key.len() + kv.value.len() + 64);
+        self.bytes += sizes.sum::<usize>();
         if self.begun {
             let no_memory = |_| Error::NoMemory("for the answer".into());
             self.read.kvs.try_reserve(page.kvs.len()).map_err(no_memory)?;
@@ -101,9 +103,9 @@ impl Pager {
         Ok(())
     }
 
-    pub fn finish(mut self) -> Found {
-        arrange(&self.asked, &mut self.read);
-        self.read
+    /// What was asked for, and the keys in their order; see [`arrange`].
+    pub fn finish(self) -> (Range, Found) {
+        (self.asked, self.read)
     }
 }
 
@@ -114,17 +116,16 @@ pub fn sent(asked: &Range) -> Range {
 }
 
 /// Makes of the answer to [`sent`] what was asked for.
-pub fn arrange(asked: &Range, found: &mut Found) {
+pub fn arrange(asked: &Range, kvs: &mut [KeyValue]) {
     if !asked.is_in_key_order() {
-        asked.arrange(&mut found.kvs);
+        asked.arrange(kvs);
     }
-    asked.strip_values(&mut found.kvs);
+    asked.strip_values(kvs);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::KeyValue;
 
     /// A store of `keys` keys, which counts what is asked of it.
     fn read(asked: Range, keys: usize, compact_at: Option<usize>) -> Result<(Vec<Bytes>, usize)> {
@@ -144,7 +145,8 @@ mod tests {
             let (total, more) = (all.len() as u64, all.len() > limit);
             pager.take(Ok(Found { kvs, revision: 7, total, more }))?;
         }
-        let found = pager.finish();
+        let (asked, mut found) = pager.finish();
+        arrange(&asked, &mut found.kvs);
         assert_eq!((found.revision, found.total), (7, keys as u64));
         Ok((found.kvs.into_iter().map(|kv| kv.key).collect(), pages))
     }

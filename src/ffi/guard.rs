@@ -1,16 +1,20 @@
 //! The boundary: a failure becomes a status and a text, a panic too.
 
 use super::errmsg;
+use super::handle;
 use super::request::hmkv_op;
 use super::result::hmkv_result;
 use super::status::{self, hmkv_status};
+use super::types::hmkv;
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
 use crate::op::{Op, Outcome};
+use crate::store::Store;
 use crate::sys::NoCancel;
 use std::cell::Cell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -58,6 +62,14 @@ pub fn pointer<T>(
 pub fn op(call: impl FnOnce() -> Result<Op>) -> *mut hmkv_op {
     let new = |op| Box::into_raw(Box::new(hmkv_op(op)));
     pointer(|| call().map(new), |error| new(Op::failed(error)))
+}
+
+/// Likewise, of a store.
+pub fn op_of(kv: *mut hmkv, call: impl FnOnce(&Arc<Store>) -> Result<Op>) -> *mut hmkv_op {
+    op(|| {
+        let store = handle::store(kv)?;
+        Ok(call(&store).unwrap_or_else(|error| Op::refused(&store, error)))
+    })
 }
 
 /// Of a function that returns a result.

@@ -5,7 +5,7 @@ use super::opts::{self, hmkv_put_opts, hmkv_range_opts, hmkv_remove_opts};
 use super::result::hmkv_result;
 use super::status::{self, hmkv_status};
 use super::types::{hmkv, hmkv_done_fn, HMKV_ABSENT};
-use super::{arg, guard, handle, keys};
+use super::{arg, guard, keys};
 use crate::error::{Error, Result};
 use crate::kv::{self, Condition};
 use crate::op::Op;
@@ -135,12 +135,11 @@ pub unsafe extern "C" fn hmkv_put(
     value_len: usize,
     opts: *const hmkv_put_opts,
 ) -> *mut hmkv_op {
-    guard::op(|| {
-        let store = handle::store(kv)?;
+    guard::op_of(kv, |store| {
         let opts = opts::read(opts)?;
         let condition = condition(opts.if_mod_revision)?;
         let put = keys::put(key, key_len, value, value_len, &opts)?;
-        Ok(kv::put_if(&store, put, condition, arg::opt_timeout(opts.timeout_ms)?))
+        Ok(kv::put_if(store, put, condition, arg::opt_timeout(opts.timeout_ms)?))
     })
 }
 
@@ -171,11 +170,10 @@ pub unsafe extern "C" fn hmkv_range(
     key_len: usize,
     opts: *const hmkv_range_opts,
 ) -> *mut hmkv_op {
-    guard::op(|| {
-        let store = handle::store(kv)?;
+    guard::op_of(kv, |store| {
         let opts = opts::read(opts)?;
         let range = keys::range(key, key_len, &opts)?;
-        Ok(kv::range(&store, range, arg::opt_timeout(opts.timeout_ms)?))
+        Ok(kv::range(store, range, arg::opt_timeout(opts.timeout_ms)?))
     })
 }
 
@@ -202,15 +200,14 @@ pub unsafe extern "C" fn hmkv_remove(
     key_len: usize,
     opts: *const hmkv_remove_opts,
 ) -> *mut hmkv_op {
-    guard::op(|| {
-        let store = handle::store(kv)?;
+    guard::op_of(kv, |store| {
         let opts = opts::read(opts)?;
         let condition = match condition(opts.if_mod_revision)? {
             Condition::Absent => return Err(arg::wrong("if_mod_revision", HMKV_ABSENT)),
             condition => condition,
         };
         let remove = keys::remove(key, key_len, &opts)?;
-        kv::remove_if(&store, remove, condition, arg::opt_timeout(opts.timeout_ms)?)
+        kv::remove_if(store, remove, condition, arg::opt_timeout(opts.timeout_ms)?)
     })
 }
 
@@ -223,5 +220,5 @@ pub unsafe extern "C" fn hmkv_remove(
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hmkv_ping(kv: *mut hmkv) -> *mut hmkv_op {
-    guard::op(|| Ok(kv::ping(&*handle::store(kv)?)))
+    guard::op_of(kv, |store| Ok(kv::ping(store)))
 }

@@ -38,6 +38,7 @@ impl hmkv_result {
     }
 
     fn new(answer: Answer, is_sub: bool) -> Result<Self> {
+        let answer = answer.arranged();
         let mut arena = Arena::for_kvs(&answer.kvs)?;
         let mut kvs = Vec::new();
         kvs.try_reserve_exact(answer.kvs.len())

@@ -15,8 +15,9 @@ use std::sync::Arc;
 /// A transaction that is being put together: owned memory, used by one thread at a
 /// time, which hmkv_txn_commit() or hmkv_txn_free() takes.
 pub struct hmkv_txn {
-    /// The store; the first thing that was wrong.
     store: Result<Arc<Store>>,
+    /// The first thing that was wrong.
+    wrong: Option<Error>,
     txn: Txn,
     forks: u32,
 }
@@ -46,7 +47,8 @@ pub struct hmkv_txn {
 #[must_use]
 pub unsafe extern "C" fn hmkv_txn_new(kv: *mut hmkv) -> *mut hmkv_txn {
     let new = |store| {
-        Box::into_raw(Box::new(hmkv_txn { store, txn: Txn::default(), forks: sys::forks() }))
+        let (wrong, txn, forks) = (None, Txn::default(), sys::forks());
+        Box::into_raw(Box::new(hmkv_txn { store, wrong, txn, forks }))
     };
     guard::pointer(|| Ok(new(handle::store(kv))), |error| new(Err(error)))
 }
@@ -54,10 +56,8 @@ pub unsafe extern "C" fn hmkv_txn_new(kv: *mut hmkv) -> *mut hmkv_txn {
 impl hmkv_txn {
     /// Adds to it, unless something is wrong already.
     fn add(&mut self, part: impl FnOnce(&Arc<Store>, &mut Txn) -> Result<()>) {
-        if let Ok(store) = &self.store {
-            if let Err(error) = part(store, &mut self.txn) {
-                self.store = Err(error);
-            }
+        if let (Ok(store), None) = (&self.store, &self.wrong) {
+            self.wrong = part(store, &mut self.txn).err();
         }
     }
 
@@ -285,9 +285,13 @@ pub unsafe extern "C" fn hmkv_txn_commit(
             std::mem::forget(txn);
             return Err(Error::Forked);
         }
-        let timeout = arg::opt_timeout(opts::read(opts)?.timeout_ms)?;
-        let hmkv_txn { store, txn, .. } = *txn;
-        Ok(kv::commit(&*store?, txn, timeout))
+        let hmkv_txn { store, wrong, txn, .. } = *txn;
+        let store = store?;
+        let timeout = opts::read(opts).and_then(|opts| arg::opt_timeout(opts.timeout_ms));
+        Ok(match wrong.map_or(timeout, Err) {
+            Ok(timeout) => kv::commit(&store, txn, timeout),
+            Err(error) => crate::op::Op::refused(&store, error),
+        })
     })
 }
 
