@@ -285,21 +285,38 @@ static void closing_ends_all_requests(void) {
 static void requests_that_ran_out_of_time_make_room_for_others(void) {
   enum { MANY = 1000 };
   static hmkv_op *ops[MANY];
+  static const char *keys[MANY];
   server_pause(&server);
   for (int round = 0; round < 3; round++) {
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < MANY; i++) {
+      keys[i] = unique("key");
       ops[i] = i % 2 ? hmkv_range(kv, key, HMKV_NTS, HMKV_RANGE_OPTS(.timeout_ms = 200))
-                     : hmkv_put(kv, key, HMKV_NTS, "new", 3, HMKV_PUT_OPTS(.timeout_ms = 200));
+                     : hmkv_put(kv, keys[i], HMKV_NTS, "new", 3, HMKV_PUT_OPTS(.timeout_ms = 200));
+    }
     for (int i = 0; i < MANY; i++) {
       hmkv_result *result = hmkv_await(ops[i]);
       hmkv_status status = hmkv_result_status(result);
       if (status != HMKV_EINDETERMINATE || i % 2) CHECK_STATUS(HMKV_EUNAVAIL, status);
+      if (status == HMKV_EINDETERMINATE) keys[i] = NULL;
       hmkv_result_free(result);
     }
   }
   server_resume(&server);
   for (int i = 0; i < MANY; i++) ops[i] = get_op();
   for (int i = 0; i < MANY; i++) FINISH(HMKV_OK, ops[i]);
+  for (int i = 0; i < MANY; i++) CHECK(!keys[i] || !has_key(kv, keys[i])); /* "not applied" */
+}
+
+/* Some are sent, the others wait for those. */
+static void closing_ends_very_many_requests(void) {
+  enum { MANY = 50000 };
+  static hmkv_op *ops[MANY];
+  server_pause(&server);
+  for (int i = 0; i < MANY; i++) ops[i] = i % 2 ? get_op() : put_op("new");
+  hmkv_close(kv);
+  kv = NULL;
+  for (int i = 0; i < MANY; i++) is_ended(i, hmkv_await(ops[i]));
+  server_resume(&server);
 }
 
 static const struct test tests[] = {
@@ -314,5 +331,6 @@ static const struct test tests[] = {
     ETCD_ONLY(timeout_ms_may_be_longer_than_the_stores),
     ETCD_ONLY(requests_in_flight_get_their_answer_when_the_server_resumes),
     ETCD_ONLY(closing_ends_all_requests),
+    ETCD_ONLY(closing_ends_very_many_requests),
 };
 TEST_MAIN(.begin = begin, .end = end)

@@ -74,7 +74,7 @@ impl Backend for EtcdBackend {
                 let answer = Arc::new(Once::default());
                 let given = answer.clone();
                 let done = Completion::new(move |result| given.set(result));
-                self.requests.clone().post(&self.io, request, deadline, Arc::new(progress), done);
+                self.requests.clone().post(&self.io, request, deadline, progress, done);
                 answer.take(None).unwrap_or(Err(Error::Closed))
             }
         }

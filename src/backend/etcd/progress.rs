@@ -17,13 +17,13 @@ const SLOW: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub struct Progress {
     known: Mutex<Known>,
-    given_up: Notify,
+    is_given_up: Notify,
 }
 
 #[derive(Default)]
 struct Known {
-    /// Nobody wants it any more: it is not to be sent.
-    given_up: bool,
+    /// Nobody wants it any more, for this reason: it is not to be sent.
+    given_up: Option<Error>,
     /// An attempt is under way on this connection: the server may have it.
     sent: Option<(Connected, Instant)>,
     /// An earlier attempt may have been applied.
@@ -34,8 +34,8 @@ struct Known {
 impl Progress {
     pub fn begin_sending(&self, connected: &Connected) -> std::result::Result<(), Failure> {
         let mut known = self.known.hold();
-        if known.given_up {
-            return Err(Failure::Final(Error::Canceled));
+        if let Some(why) = &known.given_up {
+            return Err(Failure::Final(why.clone()));
         }
         known.sent = Some((connected.clone(), Instant::now()));
         Ok(())
@@ -49,24 +49,25 @@ impl Progress {
         }
     }
 
-    /// Ends the request; what is known of it then.
-    pub fn give_up_for_good(&self, writes: bool) -> Error {
+    /// Ends the request for this reason; what is known of it then.
+    pub fn give_up_for_good(&self, writes: bool, why: Error) -> Error {
         let mut known = self.known.hold();
-        known.given_up = true;
-        self.given_up.notify_one();
+        known.given_up = Some(why.clone());
+        self.is_given_up.notify_one();
         if writes && (known.unknown || known.sent.is_some()) {
-            return Error::Indeterminate(Error::Canceled.to_string());
+            return Error::Indeterminate(why.to_string());
         }
-        Error::Canceled
+        why
     }
 
     pub fn sent_on(&self) -> Option<Arc<Connection>> {
         self.known.hold().sent.as_ref().map(|(connected, _)| connected.connection.clone())
     }
 
-    /// Ends when nobody wants the request any more.
-    pub async fn given_up(&self) {
-        self.given_up.notified().await;
+    /// Ends when nobody wants the request any more; tells why.
+    pub async fn given_up(&self) -> Error {
+        self.is_given_up.notified().await;
+        self.known.hold().given_up.clone().unwrap_or(Error::Canceled)
     }
 
     /// An attempt is on its way.

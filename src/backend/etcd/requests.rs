@@ -21,7 +21,7 @@ use crate::sys;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, Notify};
@@ -48,6 +48,8 @@ pub struct Requests {
     /// A write met an exhausted space quota.
     full: AtomicBool,
     window: Window<Arc<Submission>>,
+    /// How many places in the window are to be given to others.
+    rooms: AtomicUsize,
 }
 
 impl Requests {
@@ -61,6 +63,7 @@ impl Requests {
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             window: Window::default(),
+            rooms: AtomicUsize::new(0),
         }
     }
 
@@ -69,10 +72,11 @@ impl Requests {
     /// I/O thread.
     pub fn abort(&self) -> impl FnOnce() + Send + 'static {
         self.closing.store(true, Ordering::SeqCst);
-        self.endpoints.abort();
+        // First, or those that end make room for those that wait.
         for waiting in self.window.drain() {
             waiting.complete(Err(Error::Closed));
         }
+        self.endpoints.abort();
         let abort = self.abort.clone();
         move || abort.notify_waiters()
     }
@@ -96,10 +100,10 @@ impl Requests {
         &self,
         request: &Request,
         deadline: Instant,
-    ) -> std::result::Result<Result<Response>, Progress> {
+    ) -> std::result::Result<Result<Response>, Arc<Progress>> {
         let progress = Progress::default();
         let Some((method, message, connected)) = self.direct(request) else {
-            return Err(progress);
+            return Err(Arc::new(progress));
         };
         let connection = connected.connection.clone();
         let outcome = match begin(&connection, method, message, Done::Keep) {
@@ -126,7 +130,7 @@ impl Requests {
         };
         match self.end_of(request, failure, &progress, deadline) {
             Some(error) => Ok(Err(error)),
-            None => Err(progress),
+            None => Err(Arc::new(progress)),
         }
     }
 
@@ -136,6 +140,21 @@ impl Requests {
 
     pub(super) fn window(&self) -> &Window<Arc<Submission>> {
         &self.window
+    }
+
+    /// One in the window is done: begins those that wait, as far as there is room. An
+    /// attempt that fails at once makes room itself; that is seen here, by the one
+    /// thread that is at it, and not from within.
+    pub(super) fn make_room(&self) {
+        if self.rooms.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        loop {
+            while self.window.leave().is_some_and(|next| !next.start()) {}
+            if self.rooms.fetch_sub(1, Ordering::AcqRel) == 1 {
+                return;
+            }
+        }
     }
 
     /// Has the I/O thread read answers where no thread waits for one.
@@ -233,7 +252,7 @@ impl Requests {
             tokio::select! {
                 biased;
                 () = aborted => Err(progress.ended(&request, Error::Closed)),
-                () = progress.given_up() => Err(progress.ended(&request, Error::Canceled)),
+                why = progress.given_up() => Err(progress.ended(&request, why)),
                 answer = self.attempts(&request, deadline, &progress) => answer,
             }
         }

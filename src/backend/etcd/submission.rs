@@ -58,37 +58,40 @@ impl Submission {
             attempt: Mutex::default(),
             alarm: Mutex::default(),
         });
-        if requests.window().enter(&submission) {
-            submission.start();
-        } else {
+        if !requests.window().enter(&submission) {
             submission.set_alarm();
+        } else if !submission.start() {
+            requests.make_room();
         }
         Box::new(Submitted(submission))
     }
 
     /// In the window: from now on the end of it makes room for another. False where it
     /// has ended already.
-    fn start(self: &Arc<Self>) -> bool {
+    pub(super) fn start(self: &Arc<Self>) -> bool {
         let requests = self.requests.clone();
-        let make_room = move |answer| {
-            while requests.window().leave().is_some_and(|next| !next.start()) {}
-            answer
-        };
         {
             let mut done = self.done.hold();
             let Some(wanted) = done.take() else { return false };
-            *done = Some(wanted.after(make_room));
-        }
-        if self.requests.is_closing() {
-            self.complete(Err(Error::Closed));
-            return true;
-        }
-        match self.make_attempt() {
-            Some(attempt) => {
-                *self.attempt.hold() = Some(attempt);
-                self.set_alarm();
+            if requests.is_closing() {
+                drop(done);
+                wanted.complete(Err(Error::Closed));
+                return false;
             }
-            None => self.pass_on(),
+            *done = Some(wanted.after(move |answer| {
+                requests.make_room();
+                answer
+            }));
+        }
+        let Some(attempt) = self.make_attempt() else {
+            self.pass_on();
+            return true;
+        };
+        *self.attempt.hold() = Some(attempt.clone());
+        self.set_alarm();
+        // It may have been given up meanwhile.
+        if self.done.hold().is_none() {
+            attempt.abandon();
         }
         true
     }
@@ -189,13 +192,29 @@ impl Submission {
     fn give_up(&self) {
         let attempt = self.attempt.hold().clone();
         match attempt {
-            None => self.complete(Err(Error::Unavailable("not sent in time".into()))),
-            Some(Attempt { connected, call, .. }) => {
-                if !call.is_over() && connected.connection.abandon(&call) {
+            None => {
+                self.end(Error::Unavailable("not sent in time".into()));
+            }
+            Some(attempt) => {
+                if attempt.abandon() {
                     self.failed(self.requests.gave_up(&self.progress));
                 }
             }
         }
+    }
+
+    /// Ends it for this reason, unless it is the I/O thread's; what is known of it.
+    fn end(&self, why: Error) -> Error {
+        let error = self.progress.give_up_for_good(self.request.writes(), why);
+        self.complete(Err(error.clone()));
+        error
+    }
+}
+
+impl Attempt {
+    /// False where the answer was there before.
+    fn abandon(&self) -> bool {
+        !self.call.is_over() && self.connected.connection.abandon(&self.call)
     }
 }
 
@@ -221,12 +240,10 @@ impl Flight for Submitted {
     }
 
     fn cancel(&self) -> Error {
-        let error = self.0.progress.give_up_for_good(self.0.request.writes());
+        let error = self.0.end(Error::Canceled);
         let attempt = self.0.attempt.hold().clone();
-        if let Some(Attempt { connected, call, .. }) = attempt {
-            if connected.connection.abandon(&call) {
-                self.0.complete(Err(error.clone()));
-            }
+        if let Some(attempt) = attempt {
+            attempt.abandon();
         }
         error
     }
