@@ -78,8 +78,8 @@ static hmkv_status call_lock(const void *opts) {
   return status;
 }
 
-enum { FIELDS_MAX = 17 };
-enum kind { POINTER = 1, LENGTH, NUMBER, FROM_MINUS_1, FROM_MINUS_2, ENUM_TO_3, ENUM_TO_4, FLAG };
+enum { FIELDS_MAX = 18 };
+enum kind { POINTER = 1, LENGTH, NUMBER, FROM_MINUS_1, FROM_MINUS_2, ENUM_TO_3, ENUM_TO_4, FLAG, RESERVED };
 
 struct field {
   size_t offset;
@@ -96,7 +96,8 @@ struct form {
 #define F(type, member, kind) {offsetof(type, member), kind}
 #define PUT_FIELDS                                                                     \
   {F(hmkv_put_opts, timeout_ms, FROM_MINUS_1), F(hmkv_put_opts, lease, NUMBER),        \
-   F(hmkv_put_opts, if_mod_revision, FROM_MINUS_1), F(hmkv_put_opts, prev, FLAG)}
+   F(hmkv_put_opts, if_mod_revision, FROM_MINUS_1), F(hmkv_put_opts, prev, FLAG),  \
+   F(hmkv_put_opts, reserved, RESERVED)}
 #define RANGE_FIELDS                                                                   \
   {F(hmkv_range_opts, timeout_ms, FROM_MINUS_1), F(hmkv_range_opts, end, POINTER),     \
    F(hmkv_range_opts, end_len, LENGTH), F(hmkv_range_opts, limit, NUMBER),             \
@@ -106,11 +107,13 @@ struct form {
    F(hmkv_range_opts, max_create_revision, NUMBER), F(hmkv_range_opts, sort, ENUM_TO_4), \
    F(hmkv_range_opts, descending, FLAG), F(hmkv_range_opts, prefix, FLAG),             \
    F(hmkv_range_opts, from, FLAG), F(hmkv_range_opts, keys_only, FLAG),                \
-   F(hmkv_range_opts, count_only, FLAG), F(hmkv_range_opts, serializable, FLAG)}
+   F(hmkv_range_opts, count_only, FLAG), F(hmkv_range_opts, serializable, FLAG),        \
+   F(hmkv_range_opts, reserved, RESERVED)}
 #define REMOVE_FIELDS                                                                  \
   {F(hmkv_remove_opts, timeout_ms, FROM_MINUS_1), F(hmkv_remove_opts, end, POINTER),   \
    F(hmkv_remove_opts, end_len, LENGTH), F(hmkv_remove_opts, if_mod_revision, NUMBER), \
-   F(hmkv_remove_opts, prefix, FLAG), F(hmkv_remove_opts, prev, FLAG)}
+   F(hmkv_remove_opts, prefix, FLAG), F(hmkv_remove_opts, prev, FLAG),   \
+   F(hmkv_remove_opts, reserved, RESERVED)}
 
 static const struct form forms[] = {
     {"put", call_put, sizeof(hmkv_put_opts), PUT_FIELDS},
@@ -126,7 +129,7 @@ static const struct form forms[] = {
       F(hmkv_watch_opts, userdata_free, POINTER), F(hmkv_watch_opts, on_overflow, ENUM_TO_3),
       F(hmkv_watch_opts, prefix, FLAG), F(hmkv_watch_opts, snapshot, FLAG),
       F(hmkv_watch_opts, prev_kv, FLAG), F(hmkv_watch_opts, no_put, FLAG),
-      F(hmkv_watch_opts, no_delete, FLAG)}},
+      F(hmkv_watch_opts, no_delete, FLAG), F(hmkv_watch_opts, reserved, RESERVED)}},
     {"lock", call_lock, sizeof(hmkv_lock_opts),
      {F(hmkv_lock_opts, wait_ms, FROM_MINUS_2), F(hmkv_lock_opts, ttl_ms, NUMBER),
       F(hmkv_lock_opts, margin_ms, NUMBER), F(hmkv_lock_opts, max_hold_ms, NUMBER),
@@ -192,6 +195,58 @@ static void a_shorter_struct_has_the_defaults_for_the_rest(void) {
       EXPECT(HMKV_OK, &forms[i], size, opts);
     }
   }
+}
+
+/* Where the fields that are known end. */
+static size_t known_size(const struct form *form) {
+  for (int j = 0; j < FIELDS_MAX && form->fields[j].kind; j++)
+    if (form->fields[j].kind == RESERVED) return form->fields[j].offset;
+  return form->size;
+}
+
+static bool begins_a_field(const struct form *form, size_t offset) {
+  for (int j = 0; j < FIELDS_MAX && form->fields[j].kind; j++)
+    if (form->fields[j].offset == offset) return true;
+  return false;
+}
+
+static void a_size_within_a_field_is_refused(void) {
+  for (int i = 0; i < FORMS; i++) {
+    bool found = false;
+    for (size_t size = sizeof size; size < known_size(&forms[i]); size++) {
+      if (begins_a_field(&forms[i], size)) continue;
+      found = true;
+      EXPECT(HMKV_EINVAL, &forms[i], size, opts_of(size, 0));
+    }
+    CHECK(found);
+  }
+}
+
+/* There a newer library may have fields. */
+static void reserved_bytes_must_be_zero(void) {
+  int found = 0;
+  for (int i = 0; i < FORMS; i++) {
+    const size_t end = forms[i].size;
+    for (size_t at = known_size(&forms[i]); at < end; at++) {
+      unsigned char *opts = opts_of(end, 0);
+      found++;
+      opts[at] = 1;
+      EXPECT(HMKV_EUNSUPPORTED, &forms[i], end, opts);
+      EXPECT(HMKV_EUNSUPPORTED, &forms[i], at + 1, memcpy(opts, &(size_t){at + 1}, sizeof at));
+      EXPECT(HMKV_OK, &forms[i], at, memcpy(opts, &at, sizeof at));
+    }
+  }
+  CHECK_INT(7 + 6 + 6 + 7 + 6 + 6 + 7, found);
+}
+
+static void the_structs_have_no_hidden_bytes(void) {
+  CHECK_INT(sizeof(hmkv_put_opts), offsetof(hmkv_put_opts, reserved) + 7);
+  CHECK_INT(sizeof(hmkv_range_opts), offsetof(hmkv_range_opts, reserved) + 6);
+  CHECK_INT(sizeof(hmkv_remove_opts), offsetof(hmkv_remove_opts, reserved) + 6);
+  CHECK_INT(sizeof(hmkv_txn_opts), 16);
+  CHECK_INT(sizeof(hmkv_watch_opts), offsetof(hmkv_watch_opts, reserved) + 7);
+  CHECK_INT(sizeof(hmkv_lock_opts), offsetof(hmkv_lock_opts, acquired) + sizeof(hmkv_acquired_fn));
+  CHECK_INT(sizeof(hmkv_event), offsetof(hmkv_event, reserved) + 7);
 }
 
 static void fields_of_a_shorter_struct_count(void) {
@@ -316,6 +371,9 @@ static const struct test tests[] = {
     BOTH(a_size_below_that_of_the_size_itself_is_refused),
     BOTH(a_misaligned_struct_is_refused),
     BOTH(a_shorter_struct_has_the_defaults_for_the_rest),
+    BOTH(a_size_within_a_field_is_refused),
+    BOTH(reserved_bytes_must_be_zero),
+    BOTH(the_structs_have_no_hidden_bytes),
     BOTH(fields_of_a_shorter_struct_count),
     BOTH(a_longer_struct_must_be_zero_behind_what_is_known),
     BOTH(a_flag_is_0_or_1),

@@ -433,6 +433,8 @@ typedef struct {
   int64_t if_mod_revision;
   /** 1: the result has the key as it was before. */
   uint8_t prev;
+  /** Room for later fields; 0. */
+  uint8_t reserved[7];
 } hmkv_put_opts;
 
 /**
@@ -481,6 +483,8 @@ typedef struct {
    * without a quorum, and may be behind.
    */
   uint8_t serializable;
+  /** Room for later fields; 0. */
+  uint8_t reserved[6];
 } hmkv_range_opts;
 
 /**
@@ -505,6 +509,8 @@ typedef struct {
   uint8_t prefix;
   /** 1: the result has the keys that were removed. */
   uint8_t prev;
+  /** Room for later fields; 0. */
+  uint8_t reserved[6];
 } hmkv_remove_opts;
 
 /**
@@ -588,18 +594,16 @@ typedef struct {
   uint8_t no_put;
   /** 1: no DELETE events. */
   uint8_t no_delete;
+  /** Room for later fields; 0. */
+  uint8_t reserved[7];
 } hmkv_watch_opts;
 
 /** What a watch tells. Reached by pointer only: the struct may grow at its end. */
 typedef struct {
   /** One of `hmkv_event_code`; skip what you do not know. */
   int32_t type;
-  /**
-   * Of a change: no further one of its revision follows. Together, the changes
-   * of one revision are one atomic step. Those of a snapshot and of a resync have
-   * false; SYNCED or RESYNC ends them.
-   */
-  bool last_of_revision;
+  /** Of STATE and END; else HMKV_OK. */
+  hmkv_status status;
   /**
    * The key with its value. Of a deleted key only `key`, `key_len` and
    * `mod_revision` are set, and the value is empty. NULL where the event is not
@@ -616,10 +620,16 @@ typedef struct {
    * STATE and END.
    */
   int64_t revision;
-  /** Of STATE and END; else HMKV_OK. */
-  hmkv_status status;
   /** One line of text, of RESYNC, STATE and END; else NULL. */
   const char *detail;
+  /**
+   * Of a change: no further one of its revision follows. Together, the changes
+   * of one revision are one atomic step. Those of a snapshot and of a resync have
+   * false; SYNCED or RESYNC ends them.
+   */
+  bool last_of_revision;
+  /** Room for later fields; 0. */
+  uint8_t reserved[7];
 } hmkv_event;
 
 /**
@@ -1203,9 +1213,10 @@ hmkv_status hmkv_watch_cb_cancel(hmkv_watcher *watcher);
  * Options are structs, passed by pointer; NULL means all defaults. The macros
  * HMKV_PUT_OPTS(.lease = id) and alike make one in C; elsewhere fill it with zeroes
  * and set `size`. An option struct may be shorter than this header's, as of an
- * older one. A longer one must be zero behind what this library knows, or it is
- * HMKV_EUNSUPPORTED; a flag that is not 0 or 1, an unknown number of an
- * enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
+ * older one. Behind the fields that this library knows it must be zero, `reserved`
+ * too, or it is HMKV_EUNSUPPORTED; a `size` that ends within a field, a flag that is
+ * not 0 or 1, an unknown number of an enumeration and a negative number (but
+ * HMKV_FOREVER as a time) are HMKV_EINVAL.
  */
 
 /**

@@ -84,12 +84,13 @@ impl EventMemory {
             detail: None,
             event: hmkv_event {
                 r#type: kind as i32,
-                last_of_revision: false,
+                status: status::OK,
                 kv: ptr::null(),
                 prev: ptr::null(),
                 revision,
-                status: status::OK,
                 detail: ptr::null(),
+                last_of_revision: false,
+                reserved: [0; 7],
             },
         });
         memory.event.kv = &raw const memory.kv;

@@ -5,7 +5,7 @@ use super::arg;
 use super::types::{hmkv_acquired_fn, hmkv_free_fn};
 use crate::error::{Error, Result};
 use std::ffi::c_void;
-use std::mem;
+use std::mem::{self, offset_of};
 
 /// Options of hmkv_put() and hmkv_txn_put().
 #[repr(C)]
@@ -22,6 +22,8 @@ pub struct hmkv_put_opts {
     pub if_mod_revision: i64,
     /// 1: the result has the key as it was before.
     pub prev: u8,
+    /// Room for later fields; 0.
+    pub reserved: [u8; 7],
 }
 
 /// Options of hmkv_range() and hmkv_txn_range(). At most one of `prefix`, `end` and
@@ -64,6 +66,8 @@ pub struct hmkv_range_opts {
     /// 1: from the endpoint's own state, without asking the others: faster, works
     /// without a quorum, and may be behind.
     pub serializable: u8,
+    /// Room for later fields; 0.
+    pub reserved: [u8; 6],
 }
 
 /// Options of hmkv_remove() and hmkv_txn_remove(). At most one of `prefix` and `end`
@@ -86,6 +90,8 @@ pub struct hmkv_remove_opts {
     pub prefix: u8,
     /// 1: the result has the keys that were removed.
     pub prev: u8,
+    /// Room for later fields; 0.
+    pub reserved: [u8; 6],
 }
 
 /// Options of hmkv_txn_commit().
@@ -131,6 +137,8 @@ pub struct hmkv_watch_opts {
     pub no_put: u8,
     /// 1: no DELETE events.
     pub no_delete: u8,
+    /// Room for later fields; 0.
+    pub reserved: [u8; 7],
 }
 
 /// Options of hmkv_lock_acquire().
@@ -164,14 +172,39 @@ pub struct hmkv_lock_opts {
 ///
 /// # Safety
 /// So it must be, and `size` its first field.
-pub unsafe trait Opts: Copy {}
+pub unsafe trait Opts: Copy {
+    /// Where its fields begin, and where the last one ends.
+    const BOUNDS: &'static [usize];
+}
 
-unsafe impl Opts for hmkv_put_opts {}
-unsafe impl Opts for hmkv_range_opts {}
-unsafe impl Opts for hmkv_remove_opts {}
-unsafe impl Opts for hmkv_txn_opts {}
-unsafe impl Opts for hmkv_watch_opts {}
-unsafe impl Opts for hmkv_lock_opts {}
+/// Names the fields of a struct but `reserved`, in order.
+macro_rules! opts {
+    ($opts:ident: $($field:ident),+; $reserved:expr) => {
+        unsafe impl Opts for $opts {
+            const BOUNDS: &'static [usize] =
+                &[$(offset_of!($opts, $field)),+, size_of::<$opts>() - $reserved];
+        }
+        // All of them, with nothing between them.
+        const _: () = assert!(
+            0 $(+ field_size::<$opts, _>(|opts| &opts.$field))+ + $reserved == size_of::<$opts>()
+        );
+    };
+}
+
+const fn field_size<T, F>(_: fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
+opts!(hmkv_put_opts: size, timeout_ms, lease, if_mod_revision, prev; 7);
+opts!(hmkv_range_opts: size, timeout_ms, end, end_len, limit, revision, min_mod_revision,
+    max_mod_revision, min_create_revision, max_create_revision, sort, descending, prefix, from,
+    keys_only, count_only, serializable; 6);
+opts!(hmkv_remove_opts: size, timeout_ms, end, end_len, if_mod_revision, prefix, prev; 6);
+opts!(hmkv_txn_opts: size, timeout_ms; 0);
+opts!(hmkv_watch_opts: size, end, end_len, start_revision, queue_max, userdata_free, on_overflow,
+    prefix, snapshot, prev_kv, no_put, no_delete; 7);
+opts!(hmkv_lock_opts: size, wait_ms, ttl_ms, margin_ms, max_hold_ms, value, value_len,
+    acquired; 0);
 
 /// No struct will ever be larger: what says so is not a struct of ours.
 const LARGEST: usize = 4096;
@@ -191,11 +224,13 @@ pub unsafe fn read<T: Opts>(opts: *const T) -> Result<T> {
             return Err(Error::Invalid("the options are misaligned".into()));
         }
         let size = opts.cast::<usize>().read();
-        if !(size_of::<usize>()..=LARGEST).contains(&size) {
+        let known_size = T::BOUNDS.last().copied().unwrap_or(0);
+        let cut = size < known_size && !T::BOUNDS.contains(&size);
+        if cut || !(size_of::<usize>()..=LARGEST).contains(&size) {
             return Err(Error::Invalid(format!("the options have size {size}")));
         }
         let bytes = std::slice::from_raw_parts(opts.cast::<u8>(), size);
-        let (ours, tail) = bytes.split_at(size.min(size_of::<T>()));
+        let (ours, tail) = bytes.split_at(size.min(known_size));
         if tail.iter().any(|byte| *byte != 0) {
             return Err(Error::Unsupported(
                 "the options have a field that this version does not know".into(),

@@ -32,9 +32,10 @@ pub struct hmkv_op(pub(super) Op);
 /// Options are structs, passed by pointer; NULL means all defaults. The macros
 /// HMKV_PUT_OPTS(.lease = id) and alike make one in C; elsewhere fill it with zeroes
 /// and set `size`. An option struct may be shorter than this header's, as of an
-/// older one. A longer one must be zero behind what this library knows, or it is
-/// HMKV_EUNSUPPORTED; a flag that is not 0 or 1, an unknown number of an
-/// enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
+/// older one. Behind the fields that this library knows it must be zero, `reserved`
+/// too, or it is HMKV_EUNSUPPORTED; a `size` that ends within a field, a flag that is
+/// not 0 or 1, an unknown number of an enumeration and a negative number (but
+/// HMKV_FOREVER as a time) are HMKV_EINVAL.
 /// ---
 /// Wait for a request and take its result.
 ///

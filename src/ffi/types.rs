@@ -123,10 +123,8 @@ pub enum hmkv_event_code {
 pub struct hmkv_event {
     /// One of `hmkv_event_code`; skip what you do not know.
     pub r#type: i32,
-    /// Of a change: no further one of its revision follows. Together, the changes
-    /// of one revision are one atomic step. Those of a snapshot and of a resync have
-    /// false; SYNCED or RESYNC ends them.
-    pub last_of_revision: bool,
+    /// Of STATE and END; else HMKV_OK.
+    pub status: hmkv_status,
     /// The key with its value. Of a deleted key only `key`, `key_len` and
     /// `mod_revision` are set, and the value is empty. NULL where the event is not
     /// about a key.
@@ -137,10 +135,14 @@ pub struct hmkv_event {
     /// The store's revision after the change, or that the snapshot shows; 0 for
     /// STATE and END.
     pub revision: i64,
-    /// Of STATE and END; else HMKV_OK.
-    pub status: hmkv_status,
     /// One line of text, of RESYNC, STATE and END; else NULL.
     pub detail: *const c_char,
+    /// Of a change: no further one of its revision follows. Together, the changes
+    /// of one revision are one atomic step. Those of a snapshot and of a resync have
+    /// false; SYNCED or RESYNC ends them.
+    pub last_of_revision: bool,
+    /// Room for later fields; 0.
+    pub reserved: [u8; 7],
 }
 
 /// Which number of a key a transaction compares.
