@@ -45,16 +45,26 @@
  * Blocking   "Up to the timeout" means the store's option `timeout` (5 s). On
  *            `mem:` such calls do not wait.
  * Threads    Every call may be made from any thread at any time, and from
- *            callbacks (only closing the callback's own store is refused). No
- *            call is async-signal-safe. Ops, transactions and results belong to
- *            one thread at a time.
+ *            callbacks (only closing the callback's own store is refused, and
+ *            hmkv_log_fn may do less). No call is async-signal-safe. Ops,
+ *            transactions and results belong to one thread at a time.
  *            A request does its I/O on the calling thread, or on the library's
  *            where that one's stack is short: 64 KiB are enough for any call.
- * Callbacks  Run on library threads whose signals are all blocked; those of
- *            one watch one at a time and in order. A callback that blocks
- *            delays only its own watch. A C++ exception or pthread_exit() that
- *            leaves a callback ends the process with one line on standard
- *            error; longjmp() out of one is undefined.
+ * Callbacks  Run on library threads whose signals are all blocked, but for
+ *            hmkv_log_fn and hmkv_free_fn; those of one watch one at a time and
+ *            in order, others may overlap. A callback that blocks delays only
+ *            its own watch. A C++ exception or pthread_exit() that leaves a
+ *            callback ends the process with one line on standard error;
+ *            longjmp() out of one is undefined.
+ * Userdata   Stays the caller's. Unless `userdata_free` of a watch does it, it may
+ *            be freed when a call from outside its callback has closed,
+ *            cancelled, released or replaced what it was given for, or has closed
+ *            the store; also when the call that took it failed, or a callback
+ *            that is the only one (of hmkv_then(), or `acquired` with a failure)
+ *            has returned. Not after HMKV_EINCALLBACK; of a store, lease or lock
+ *            not after HMKV_EHANDLE, where a second, concurrent call does not
+ *            wait; and not while a callback still runs after hmkv_close()
+ *            answered HMKV_TIMED_OUT.
  * Processes  fork() leaves the parent's handles untouched; the child opens its
  *            own. Daemonise, then open. The library prints nothing, installs
  *            no signal handler, and has no thread before the first open or
@@ -376,7 +386,7 @@ typedef int32_t hmkv_status;
  * @param userdata The pointer given to hmkv_set_log().
  *
  * Threads: runs on whichever thread has something to tell, also on several at
- * once. It must be quick and must not call the library.
+ * once. It must be quick, and of this library it may call hmkv_set_log() alone.
  */
 typedef void (*hmkv_log_fn)(int32_t level, const char *line, void *userdata);
 
@@ -399,8 +409,7 @@ typedef int32_t hmkv_keychange;
  * @param userdata The pointer given to hmkv_watch_cb().
  * @return         true to go on; false ends the watch.
  *
- * Threads: runs on a library thread, for one watch one call at a time. It may
- * make any call but closing its own store, and may cancel its own watch.
+ * It may cancel its own watch.
  */
 typedef bool (*hmkv_watch_fn)(const char *key,
                               const char *value,
@@ -413,8 +422,7 @@ typedef bool (*hmkv_watch_fn)(const char *key,
  * @param result   The result; the callback owns it: hmkv_result_free().
  * @param userdata The pointer given to hmkv_then().
  *
- * Threads: runs on a library thread. It may make any call but closing the store
- * of the request.
+ * Calls for several requests may overlap, in any order.
  */
 typedef void (*hmkv_done_fn)(hmkv_result *result, void *userdata);
 
@@ -549,7 +557,9 @@ typedef struct {
  *
  * @param userdata The pointer given with the callback of the watch.
  *
- * Threads: any thread of the library, or one that closes the watch or its store.
+ * Threads: a library thread, or the one whose call closes the watch or its store,
+ * fails to open it, or was in hmkv_watch_next() meanwhile. It may make any call but
+ * closing the store of the watch.
  */
 typedef void (*hmkv_free_fn)(void *userdata);
 
@@ -575,8 +585,9 @@ typedef struct {
    */
   size_t queue_max;
   /**
-   * Called once with the userdata when the library is done with it, also when the
-   * call fails. NULL: nothing is called.
+   * Called once with the userdata when the library is done with it, also when
+   * hmkv_watch_open() fails, unless these options cannot be read. NULL: nothing is
+   * called.
    */
   hmkv_free_fn userdata_free;
   /** One of `hmkv_overflow_code`. */
@@ -639,8 +650,7 @@ typedef struct {
  *                 callback returns.
  * @param userdata The pointer given with the callback.
  *
- * Threads: runs on a library thread, for one watch one call at a time. It may
- * make any call but closing its own store, and may close its own watch.
+ * It may close its own watch.
  */
 typedef void (*hmkv_event_fn)(const hmkv_event *event, void *userdata);
 
@@ -651,23 +661,18 @@ typedef void (*hmkv_event_fn)(const hmkv_event *event, void *userdata);
  * @param status   HMKV_ELOST.
  * @param detail   The reason, one line. Borrowed until the callback returns.
  * @param userdata The pointer given with the callback.
- *
- * Threads: runs on a library thread. It may make any call but closing its own
- * store.
  */
 typedef void (*hmkv_lost_fn)(hmkv_status status, const char *detail, void *userdata);
 
 /**
- * Called once when an attempt to get a lock is over.
+ * Called once when an attempt to get a lock is over; not when hmkv_lock_release()
+ * ended it.
  *
  * @param status   HMKV_OK: the lock is held; else as hmkv_lock_acquire() answers
  *                 where it waits, with the details in hmkv_errmsg(), and `lock` is
  *                 retired.
  * @param lock     The lock.
  * @param userdata The pointer given to hmkv_lock_acquire().
- *
- * Threads: runs on a library thread. It may make any call but closing its own
- * store.
  */
 typedef void (*hmkv_acquired_fn)(hmkv_status status, hmkv_lock *lock, void *userdata);
 
@@ -717,8 +722,7 @@ typedef int32_t hmkv_state;
  *                 callback returns. A key is cut at its first NUL byte.
  * @param userdata The pointer given to hmkv_on_state().
  *
- * Threads: runs on a library thread, for one store one call at a time. It may
- * make any call but closing its own store.
+ * For one store there is one call at a time.
  */
 typedef void (*hmkv_state_fn)(hmkv_state state, const char *detail, void *userdata);
 
@@ -798,8 +802,7 @@ const char *hmkv_version(void);
  *                 below HMKV_LOG_OFF as that. The option `debug` of a store
  *                 raises it to HMKV_LOG_DEBUG.
  * @param fn       Gets each line; NULL turns the log off.
- * @param userdata Passed to `fn`; borrowed until the log is turned off or
- *                 replaced. May be NULL.
+ * @param userdata Passed to `fn`. May be NULL.
  *
  * Blocks: while the former callback runs. Threads: any. Since: 0.1.
  */
@@ -1157,8 +1160,7 @@ hmkv_status hmkv_watch(hmkv *kv,
  * @param op       Which changes to report: HMKV_KEYCHANGE_PUT,
  *                 HMKV_KEYCHANGE_DELETE or the sum of both (3).
  * @param cb       The callback. It can run before this call returns.
- * @param userdata Passed to `cb`; borrowed until the watch is cancelled or its
- *                 store closed. May be NULL.
+ * @param userdata Passed to `cb`. May be NULL.
  * @param out      Gets the watcher. It stays valid until hmkv_watch_cb_cancel()
  *                 or hmkv_close(), also when the watch ended by itself.
  * @return HMKV_OK; HMKV_EUNAVAIL: the watch could not be registered within the
@@ -1178,8 +1180,8 @@ hmkv_status hmkv_watch_cb(hmkv *kv,
  * Cancel a watch.
  *
  * When a call from outside the callback returns, the callback is not running and
- * will not run again: then `userdata` may be freed. From inside its own callback
- * the watch is marked and ends with that call.
+ * will not run again. From inside its own callback the watch is marked and ends
+ * with that call.
  *
  * @param watcher The watcher. Only the first cancel finds it; a later one and a
  *                concurrent second one answer HMKV_EHANDLE, harmlessly, the
@@ -1636,15 +1638,13 @@ void hmkv_txn_free(hmkv_txn *txn);
  * @param opts     See hmkv_watch_opts. May be NULL.
  * @param fn       Called for each event; it can run before this call returns. NULL:
  *                 hmkv_watch_next() is used.
- * @param userdata Passed to `fn` and to `userdata_free`; borrowed until
- *                 `userdata_free`, or until the watch is closed. May be NULL.
+ * @param userdata Passed to `fn` and to `userdata_free`. May be NULL.
  * @param out      Gets the watcher, for hmkv_watch_close(). It stays valid until
  *                 then, or until the store is closed, also when the watch ended.
  * @return HMKV_OK; HMKV_EUNAVAIL: not registered within the timeout;
  *         HMKV_ECOMPACTED: `start_revision` or the one before it is compacted (a
- *         server may have dropped a deletion of the oldest revision that it keeps); HMKV_ENOMEM. On failure `fn`
- *         never runs, and `userdata_free` does, unless the options themselves could
- *         not be read.
+ *         server may have dropped a deletion of the oldest revision that it keeps);
+ *         HMKV_ENOMEM. On failure `fn` never runs.
  *
  * Blocks: up to the timeout. Threads: any. Since: 0.1.
  */
@@ -1664,7 +1664,8 @@ hmkv_status hmkv_watch_open(hmkv *kv,
  * @param timeout_ms How long to wait; 0 does not wait, HMKV_FOREVER waits without
  *                   bound.
  * @param event      Gets the event with all that it points to; borrowed until the
- *                   next hmkv_watch_next() of this watcher, or until it is closed.
+ *                   next hmkv_watch_next() of this watcher, or until it or its
+ *                   store is closed.
  * @return HMKV_OK; HMKV_TIMED_OUT: no event; HMKV_EINVAL, also where the watcher has
  *         a callback or another thread is waiting in this call;
  *         HMKV_ECLOSED, HMKV_ECANCELED: the store, the watch was closed meanwhile.
@@ -1679,13 +1680,11 @@ hmkv_status hmkv_watch_next(hmkv_watcher *watcher,
                             const hmkv_event **event);
 
 /**
- * End a watch, of whatever kind. See hmkv_watch_cb_cancel(), which is the same.
+ * End a watch, of whatever kind: the same as hmkv_watch_cb_cancel().
  *
- * @param watcher The watcher. Only the first close finds it; a later one and a
- *                concurrent second one answer HMKV_EHANDLE, harmlessly.
- * @return HMKV_OK: no callback runs or will run, `userdata_free` was called.
- *         From inside the watch's own callback: it ends with that call;
- *         HMKV_EINCALLBACK: as of hmkv_watch_cb_cancel().
+ * @param watcher The watcher.
+ * @return As of hmkv_watch_cb_cancel(). When a call from outside the callback returns
+ *         HMKV_OK, `userdata_free` has been called.
  *
  * Blocks: while the callback runs, or another thread is in hmkv_watch_next(), which
  * ends at once. Do not hold a lock that the callback takes. Threads: any.
@@ -1710,8 +1709,7 @@ hmkv_status hmkv_watch_close(hmkv_watcher *watcher);
  *                 change of etcd's leader. Rounded up to whole seconds, at least 2;
  *                 above 0, at most a year.
  * @param lost     Called once if the lease is lost. NULL: nobody is told.
- * @param userdata Passed to `lost`; borrowed until the lease is closed, or its
- *                 store. May be NULL.
+ * @param userdata Passed to `lost`. May be NULL.
  * @param out      Gets the lease, for hmkv_lease_close(). It stays valid until then,
  *                 also when it was lost.
  * @return HMKV_OK; HMKV_EUNAVAIL: no lease within the timeout.
@@ -1791,8 +1789,7 @@ hmkv_status hmkv_lease_close(hmkv_lease *lease, bool revoke);
  * @param name     Name of the lock, NUL-terminated, not empty. Copied.
  * @param opts     See hmkv_lock_opts. May be NULL.
  * @param lost     Called once if the held lock is lost. NULL: nobody is told.
- * @param userdata Passed to `lost` and to `acquired`; borrowed until the lock is
- *                 released, or its store closed. May be NULL.
+ * @param userdata Passed to `lost` and to `acquired`. May be NULL.
  * @param out      Gets the lock, for hmkv_lock_release(). It stays valid until then,
  *                 also when the lock was lost.
  * @return HMKV_OK: held, or with `acquired` begun; HMKV_BUSY: another was seen
@@ -1875,8 +1872,7 @@ hmkv_status hmkv_lock_release(hmkv_lock *lock);
  *                 is one, and whenever the leader or its value changes; with DELETE
  *                 and the former leader's key when there is none any more. STATE and
  *                 END as of hmkv_watch_open().
- * @param userdata Passed to `fn`; borrowed until the watch is closed, or its store.
- *                 May be NULL.
+ * @param userdata Passed to `fn`. May be NULL.
  * @param out      Gets the watcher, for hmkv_watch_close().
  * @return HMKV_OK; HMKV_EUNAVAIL: not registered within the timeout; HMKV_ENOMEM.
  *
@@ -1903,8 +1899,7 @@ hmkv_status hmkv_lock_observe(hmkv *kv,
  *
  * @param kv       The store.
  * @param fn       The callback; NULL for none.
- * @param userdata Passed to `fn`; borrowed until the callback is replaced or the
- *                 store closed. May be NULL.
+ * @param userdata Passed to `fn`. May be NULL.
  * @return HMKV_OK; HMKV_EINCALLBACK: replaced, but called from a callback for
  *         which the former one, directly or in a circle, is waiting: it still
  *         runs.

@@ -94,8 +94,7 @@ pub extern "C" fn hmkv_version() -> *const c_char {
 ///                 below HMKV_LOG_OFF as that. The option `debug` of a store
 ///                 raises it to HMKV_LOG_DEBUG.
 /// @param fn       Gets each line; NULL turns the log off.
-/// @param userdata Passed to `fn`; borrowed until the log is turned off or
-///                 replaced. May be NULL.
+/// @param userdata Passed to `fn`. May be NULL.
 ///
 /// Blocks: while the former callback runs. Threads: any. Since: 0.1.
 #[no_mangle]

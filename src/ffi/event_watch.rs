@@ -36,15 +36,13 @@ use std::sync::Arc;
 /// @param opts     See hmkv_watch_opts. May be NULL.
 /// @param fn       Called for each event; it can run before this call returns. NULL:
 ///                 hmkv_watch_next() is used.
-/// @param userdata Passed to `fn` and to `userdata_free`; borrowed until
-///                 `userdata_free`, or until the watch is closed. May be NULL.
+/// @param userdata Passed to `fn` and to `userdata_free`. May be NULL.
 /// @param out      Gets the watcher, for hmkv_watch_close(). It stays valid until
 ///                 then, or until the store is closed, also when the watch ended.
 /// @return HMKV_OK; HMKV_EUNAVAIL: not registered within the timeout;
 ///         HMKV_ECOMPACTED: `start_revision` or the one before it is compacted (a
-///         server may have dropped a deletion of the oldest revision that it keeps); HMKV_ENOMEM. On failure `fn`
-///         never runs, and `userdata_free` does, unless the options themselves could
-///         not be read.
+///         server may have dropped a deletion of the oldest revision that it keeps);
+///         HMKV_ENOMEM. On failure `fn` never runs.
 ///
 /// Blocks: up to the timeout. Threads: any. Since: 0.1.
 #[no_mangle]
@@ -91,7 +89,8 @@ pub(super) fn enter(
 /// @param timeout_ms How long to wait; 0 does not wait, HMKV_FOREVER waits without
 ///                   bound.
 /// @param event      Gets the event with all that it points to; borrowed until the
-///                   next hmkv_watch_next() of this watcher, or until it is closed.
+///                   next hmkv_watch_next() of this watcher, or until it or its
+///                   store is closed.
 /// @return HMKV_OK; HMKV_TIMED_OUT: no event; HMKV_EINVAL, also where the watcher has
 ///         a callback or another thread is waiting in this call;
 ///         HMKV_ECLOSED, HMKV_ECANCELED: the store, the watch was closed meanwhile.
@@ -120,13 +119,11 @@ pub unsafe extern "C" fn hmkv_watch_next(
     })
 }
 
-/// End a watch, of whatever kind. See hmkv_watch_cb_cancel(), which is the same.
+/// End a watch, of whatever kind: the same as hmkv_watch_cb_cancel().
 ///
-/// @param watcher The watcher. Only the first close finds it; a later one and a
-///                concurrent second one answer HMKV_EHANDLE, harmlessly.
-/// @return HMKV_OK: no callback runs or will run, `userdata_free` was called.
-///         From inside the watch's own callback: it ends with that call;
-///         HMKV_EINCALLBACK: as of hmkv_watch_cb_cancel().
+/// @param watcher The watcher.
+/// @return As of hmkv_watch_cb_cancel(). When a call from outside the callback returns
+///         HMKV_OK, `userdata_free` has been called.
 ///
 /// Blocks: while the callback runs, or another thread is in hmkv_watch_next(), which
 /// ends at once. Do not hold a lock that the callback takes. Threads: any.

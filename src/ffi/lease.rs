@@ -21,8 +21,7 @@ use std::ffi::c_void;
 ///                 change of etcd's leader. Rounded up to whole seconds, at least 2;
 ///                 above 0, at most a year.
 /// @param lost     Called once if the lease is lost. NULL: nobody is told.
-/// @param userdata Passed to `lost`; borrowed until the lease is closed, or its
-///                 store. May be NULL.
+/// @param userdata Passed to `lost`. May be NULL.
 /// @param out      Gets the lease, for hmkv_lease_close(). It stays valid until then,
 ///                 also when it was lost.
 /// @return HMKV_OK; HMKV_EUNAVAIL: no lease within the timeout.

@@ -30,8 +30,7 @@ use std::ffi::{c_char, c_void};
 /// @param name     Name of the lock, NUL-terminated, not empty. Copied.
 /// @param opts     See hmkv_lock_opts. May be NULL.
 /// @param lost     Called once if the held lock is lost. NULL: nobody is told.
-/// @param userdata Passed to `lost` and to `acquired`; borrowed until the lock is
-///                 released, or its store closed. May be NULL.
+/// @param userdata Passed to `lost` and to `acquired`. May be NULL.
 /// @param out      Gets the lock, for hmkv_lock_release(). It stays valid until then,
 ///                 also when the lock was lost.
 /// @return HMKV_OK: held, or with `acquired` begun; HMKV_BUSY: another was seen
@@ -167,8 +166,7 @@ pub unsafe extern "C" fn hmkv_lock_release(lock: *mut hmkv_lock) -> hmkv_status 
 ///                 is one, and whenever the leader or its value changes; with DELETE
 ///                 and the former leader's key when there is none any more. STATE and
 ///                 END as of hmkv_watch_open().
-/// @param userdata Passed to `fn`; borrowed until the watch is closed, or its store.
-///                 May be NULL.
+/// @param userdata Passed to `fn`. May be NULL.
 /// @param out      Gets the watcher, for hmkv_watch_close().
 /// @return HMKV_OK; HMKV_EUNAVAIL: not registered within the timeout; HMKV_ENOMEM.
 ///

@@ -121,8 +121,9 @@ pub struct hmkv_watch_opts {
     /// How many events may wait for the consumer, beside those of a snapshot or resync,
     /// and those of one answer of the server; 0: 4,096.
     pub queue_max: usize,
-    /// Called once with the userdata when the library is done with it, also when the
-    /// call fails. NULL: nothing is called.
+    /// Called once with the userdata when the library is done with it, also when
+    /// hmkv_watch_open() fails, unless these options cannot be read. NULL: nothing is
+    /// called.
     pub userdata_free: hmkv_free_fn,
     /// One of `hmkv_overflow_code`.
     pub on_overflow: i32,

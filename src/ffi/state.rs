@@ -18,8 +18,7 @@ use std::ffi::c_void;
 ///
 /// @param kv       The store.
 /// @param fn       The callback; NULL for none.
-/// @param userdata Passed to `fn`; borrowed until the callback is replaced or the
-///                 store closed. May be NULL.
+/// @param userdata Passed to `fn`. May be NULL.
 /// @return HMKV_OK; HMKV_EINCALLBACK: replaced, but called from a callback for
 ///         which the former one, directly or in a circle, is waiting: it still
 ///         runs.

@@ -203,8 +203,7 @@ pub enum hmkv_overflow_code {
 /// @param result   The result; the callback owns it: hmkv_result_free().
 /// @param userdata The pointer given to hmkv_then().
 ///
-/// Threads: runs on a library thread. It may make any call but closing the store
-/// of the request.
+/// Calls for several requests may overlap, in any order.
 pub type hmkv_done_fn =
     Option<unsafe extern "C-unwind" fn(result: *mut hmkv_result, userdata: *mut c_void)>;
 
@@ -214,8 +213,7 @@ pub type hmkv_done_fn =
 ///                 callback returns.
 /// @param userdata The pointer given with the callback.
 ///
-/// Threads: runs on a library thread, for one watch one call at a time. It may
-/// make any call but closing its own store, and may close its own watch.
+/// It may close its own watch.
 pub type hmkv_event_fn =
     Option<unsafe extern "C-unwind" fn(event: *const hmkv_event, userdata: *mut c_void)>;
 
@@ -223,7 +221,9 @@ pub type hmkv_event_fn =
 ///
 /// @param userdata The pointer given with the callback of the watch.
 ///
-/// Threads: any thread of the library, or one that closes the watch or its store.
+/// Threads: a library thread, or the one whose call closes the watch or its store,
+/// fails to open it, or was in hmkv_watch_next() meanwhile. It may make any call but
+/// closing the store of the watch.
 pub type hmkv_free_fn = Option<unsafe extern "C-unwind" fn(userdata: *mut c_void)>;
 
 /// Called once when a lease or lock is lost; not when it is closed or released, and of
@@ -232,23 +232,18 @@ pub type hmkv_free_fn = Option<unsafe extern "C-unwind" fn(userdata: *mut c_void
 /// @param status   HMKV_ELOST.
 /// @param detail   The reason, one line. Borrowed until the callback returns.
 /// @param userdata The pointer given with the callback.
-///
-/// Threads: runs on a library thread. It may make any call but closing its own
-/// store.
 pub type hmkv_lost_fn = Option<
     unsafe extern "C-unwind" fn(status: hmkv_status, detail: *const c_char, userdata: *mut c_void),
 >;
 
-/// Called once when an attempt to get a lock is over.
+/// Called once when an attempt to get a lock is over; not when hmkv_lock_release()
+/// ended it.
 ///
 /// @param status   HMKV_OK: the lock is held; else as hmkv_lock_acquire() answers
 ///                 where it waits, with the details in hmkv_errmsg(), and `lock` is
 ///                 retired.
 /// @param lock     The lock.
 /// @param userdata The pointer given to hmkv_lock_acquire().
-///
-/// Threads: runs on a library thread. It may make any call but closing its own
-/// store.
 pub type hmkv_acquired_fn = Option<
     unsafe extern "C-unwind" fn(status: hmkv_status, lock: *mut hmkv_lock, userdata: *mut c_void),
 >;
@@ -265,8 +260,7 @@ pub type hmkv_acquired_fn = Option<
 /// @param userdata The pointer given to hmkv_watch_cb().
 /// @return         true to go on; false ends the watch.
 ///
-/// Threads: runs on a library thread, for one watch one call at a time. It may
-/// make any call but closing its own store, and may cancel its own watch.
+/// It may cancel its own watch.
 pub type hmkv_watch_fn = Option<
     unsafe extern "C-unwind" fn(
         key: *const c_char,
@@ -283,8 +277,7 @@ pub type hmkv_watch_fn = Option<
 ///                 callback returns. A key is cut at its first NUL byte.
 /// @param userdata The pointer given to hmkv_on_state().
 ///
-/// Threads: runs on a library thread, for one store one call at a time. It may
-/// make any call but closing its own store.
+/// For one store there is one call at a time.
 pub type hmkv_state_fn = Option<
     unsafe extern "C-unwind" fn(state: hmkv_state, detail: *const c_char, userdata: *mut c_void),
 >;
@@ -308,7 +301,7 @@ pub enum hmkv_log_level {
 /// @param userdata The pointer given to hmkv_set_log().
 ///
 /// Threads: runs on whichever thread has something to tell, also on several at
-/// once. It must be quick and must not call the library.
+/// once. It must be quick, and of this library it may call hmkv_set_log() alone.
 pub type hmkv_log_fn =
     Option<unsafe extern "C-unwind" fn(level: i32, line: *const c_char, userdata: *mut c_void)>;
 

@@ -79,8 +79,7 @@ pub unsafe extern "C" fn hmkv_watch(
 /// @param op       Which changes to report: HMKV_KEYCHANGE_PUT,
 ///                 HMKV_KEYCHANGE_DELETE or the sum of both (3).
 /// @param cb       The callback. It can run before this call returns.
-/// @param userdata Passed to `cb`; borrowed until the watch is cancelled or its
-///                 store closed. May be NULL.
+/// @param userdata Passed to `cb`. May be NULL.
 /// @param out      Gets the watcher. It stays valid until hmkv_watch_cb_cancel()
 ///                 or hmkv_close(), also when the watch ended by itself.
 /// @return HMKV_OK; HMKV_EUNAVAIL: the watch could not be registered within the
@@ -113,8 +112,8 @@ pub unsafe extern "C" fn hmkv_watch_cb(
 /// Cancel a watch.
 ///
 /// When a call from outside the callback returns, the callback is not running and
-/// will not run again: then `userdata` may be freed. From inside its own callback
-/// the watch is marked and ends with that call.
+/// will not run again. From inside its own callback the watch is marked and ends
+/// with that call.
 ///
 /// @param watcher The watcher. Only the first cancel finds it; a later one and a
 ///                concurrent second one answer HMKV_EHANDLE, harmlessly, the
