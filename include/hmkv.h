@@ -1050,10 +1050,8 @@ HMKV_MUST_USE hmkv_status hmkv_temp_key(hmkv *kv, const char *key);
  * revision owns. The lock hangs on a lease of `lock_ttl` (10 s), renewed by the
  * library.
  *
- * A lease lost under a held lock, because the store could not be reached or an
- * operator deleted the key, is reported by hmkv_on_state() before the server
- * can give the lock to another, and once by hmkv_dist_unlock(). What must never
- * be written by a former holder needs a guard in the store itself.
+ * A held lock can be lost, as said under Locks and elections. hmkv_on_state() tells
+ * of it, when `lost` would be told there, and hmkv_dist_unlock() does once.
  *
  * @param kv The store. If this handle holds the lock already the call succeeds;
  *           it is not counted, one unlock releases it. After a loss it queues
@@ -1775,11 +1773,11 @@ hmkv_status hmkv_lease_close(hmkv_lease *lease, bool revoke);
  * tells who leads, hmkv_lock_observe() follows it.
  *
  * A held lock can be lost: the store is cut off for longer than the TTL, an operator
- * deletes the key, `max_hold_ms` is over. `lost` is called before the server gives
- * the lock to another, by `margin_ms`, except when the key was deleted; this holds
- * while clocks run at one rate and the process is not stopped. Whatever must never
- * be written by a former holder needs the store's own judgement: hmkv_txn_if_held(),
- * or hmkv_lock_token() as fencing token elsewhere.
+ * deletes the key, `max_hold_ms` is over. `lost` is told before another can hold it,
+ * by `margin_ms`, if the lease or `max_hold_ms` ran out; after the fact if the key was
+ * deleted or the process was stopped. (Clocks are trusted to run at one rate.) Whatever
+ * must never be written by a former holder needs the store's own judgement:
+ * hmkv_txn_if_held(), or hmkv_lock_token() as fencing token elsewhere.
  */
 
 /**

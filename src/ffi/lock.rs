@@ -18,10 +18,8 @@ use std::time::Duration;
 /// revision owns. The lock hangs on a lease of `lock_ttl` (10 s), renewed by the
 /// library.
 ///
-/// A lease lost under a held lock, because the store could not be reached or an
-/// operator deleted the key, is reported by hmkv_on_state() before the server
-/// can give the lock to another, and once by hmkv_dist_unlock(). What must never
-/// be written by a former holder needs a guard in the store itself.
+/// A held lock can be lost, as said under Locks and elections. hmkv_on_state() tells
+/// of it, when `lost` would be told there, and hmkv_dist_unlock() does once.
 ///
 /// @param kv The store. If this handle holds the lock already the call succeeds;
 ///           it is not counted, one unlock releases it. After a loss it queues

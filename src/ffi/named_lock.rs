@@ -18,11 +18,11 @@ use std::ffi::{c_char, c_void};
 /// tells who leads, hmkv_lock_observe() follows it.
 ///
 /// A held lock can be lost: the store is cut off for longer than the TTL, an operator
-/// deletes the key, `max_hold_ms` is over. `lost` is called before the server gives
-/// the lock to another, by `margin_ms`, except when the key was deleted; this holds
-/// while clocks run at one rate and the process is not stopped. Whatever must never
-/// be written by a former holder needs the store's own judgement: hmkv_txn_if_held(),
-/// or hmkv_lock_token() as fencing token elsewhere.
+/// deletes the key, `max_hold_ms` is over. `lost` is told before another can hold it,
+/// by `margin_ms`, if the lease or `max_hold_ms` ran out; after the fact if the key was
+/// deleted or the process was stopped. (Clocks are trusted to run at one rate.) Whatever
+/// must never be written by a former holder needs the store's own judgement:
+/// hmkv_txn_if_held(), or hmkv_lock_token() as fencing token elsewhere.
 /// ---
 /// Acquire a lock.
 ///
