@@ -41,7 +41,8 @@
  * Times      In milliseconds, unless the name says otherwise. 0 tries once,
  *            HMKV_FOREVER waits without bound, less is HMKV_EINVAL; in option
  *            structs 0 is the default. Closing the store ends every wait with
- *            HMKV_ECLOSED.
+ *            HMKV_ECLOSED, that for the answer to a write that was sent with
+ *            HMKV_EINDETERMINATE.
  * Blocking   "Up to the timeout" means the store's option `timeout` (5 s). On
  *            `mem:` such calls do not wait.
  * Threads    Every call may be made from any thread at any time, and from
@@ -155,7 +156,10 @@ typedef enum {
   HMKV_EINVAL = -1,
   /** A stale, closed, foreign or NULL handle. */
   HMKV_EHANDLE = -2,
-  /** The store was closed while this call was in flight; not applied. */
+  /**
+   * The store was closed while this call was in flight; not applied (a write that
+   * was sent by then is HMKV_EINDETERMINATE).
+   */
   HMKV_ECLOSED = -3,
   /** A handle inherited through fork(); not applied. */
   HMKV_EFORKED = -4,
@@ -843,19 +847,18 @@ void hmkv_set_log(int32_t level, hmkv_log_fn fn, void *userdata);
 HMKV_MUST_USE hmkv_status hmkv_open(const char *endpoint, const char *options, hmkv **out);
 
 /**
- * Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
- * release its locks, and delete its temporary keys and those of its leases by
- * revoking them.
+ * Close a store: end its requests, waits and watches, release its locks, and delete
+ * its temporary keys and those of its leases by revoking them.
  *
  * The handle is retired at once; its watchers, leases and locks are by the end of the
- * call. What could not be revoked in time ends with its lease. When the last store of a process is closed, the
- * library's threads have ended. What was stored in `mem:` stays.
+ * call. What could not be revoked in time ends with its lease. When the last store of
+ * a process is closed, the library's threads have ended. What was stored in `mem:`
+ * stays.
  *
  * @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
  * @return HMKV_OK;
  *         HMKV_TIMED_OUT: the store is closed, but a callback still runs after
- *         `close_timeout`: its userdata stays in use until it returns. No
- *         further callback starts;
+ *         `close_timeout`. No further callback starts;
  *         HMKV_EINCALLBACK: called from a callback of this store, nothing done.
  *
  * Blocks: at most for the option `close_timeout` (2 s), while callbacks run or
@@ -1234,9 +1237,9 @@ hmkv_result *hmkv_await(hmkv_op *op);
 /**
  * Have a function called with the result of a request.
  *
- * It is called exactly once, also when closing the store ended the request
- * (HMKV_ECLOSED); only if hmkv_close() answers HMKV_TIMED_OUT it may not have been
- * called by then, and will not be. Never inside this call.
+ * It is called exactly once, also when closing the store ended the request; only if
+ * hmkv_close() answers HMKV_TIMED_OUT it may not have been called by then, and will
+ * not be. Never inside this call.
  *
  * @param op       The request; taken. NULL: `fn` gets a result with HMKV_EINVAL.
  * @param fn       Gets the result and owns it. NULL: the result is thrown away.

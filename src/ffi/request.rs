@@ -55,9 +55,9 @@ pub unsafe extern "C" fn hmkv_await(op: *mut hmkv_op) -> *mut hmkv_result {
 
 /// Have a function called with the result of a request.
 ///
-/// It is called exactly once, also when closing the store ended the request
-/// (HMKV_ECLOSED); only if hmkv_close() answers HMKV_TIMED_OUT it may not have been
-/// called by then, and will not be. Never inside this call.
+/// It is called exactly once, also when closing the store ended the request; only if
+/// hmkv_close() answers HMKV_TIMED_OUT it may not have been called by then, and will
+/// not be. Never inside this call.
 ///
 /// @param op       The request; taken. NULL: `fn` gets a result with HMKV_EINVAL.
 /// @param fn       Gets the result and owns it. NULL: the result is thrown away.

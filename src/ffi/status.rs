@@ -27,7 +27,8 @@ pub enum hmkv_status_code {
     HMKV_EINVAL = -1,
     /// A stale, closed, foreign or NULL handle.
     HMKV_EHANDLE = -2,
-    /// The store was closed while this call was in flight; not applied.
+    /// The store was closed while this call was in flight; not applied (a write that
+    /// was sent by then is HMKV_EINDETERMINATE).
     HMKV_ECLOSED = -3,
     /// A handle inherited through fork(); not applied.
     HMKV_EFORKED = -4,

@@ -52,19 +52,18 @@ pub unsafe extern "C" fn hmkv_open(
     })
 }
 
-/// Close a store: end its requests and waits with HMKV_ECLOSED, end its watches,
-/// release its locks, and delete its temporary keys and those of its leases by
-/// revoking them.
+/// Close a store: end its requests, waits and watches, release its locks, and delete
+/// its temporary keys and those of its leases by revoking them.
 ///
 /// The handle is retired at once; its watchers, leases and locks are by the end of the
-/// call. What could not be revoked in time ends with its lease. When the last store of a process is closed, the
-/// library's threads have ended. What was stored in `mem:` stays.
+/// call. What could not be revoked in time ends with its lease. When the last store of
+/// a process is closed, the library's threads have ended. What was stored in `mem:`
+/// stays.
 ///
 /// @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
 /// @return HMKV_OK;
 ///         HMKV_TIMED_OUT: the store is closed, but a callback still runs after
-///         `close_timeout`: its userdata stays in use until it returns. No
-///         further callback starts;
+///         `close_timeout`. No further callback starts;
 ///         HMKV_EINCALLBACK: called from a callback of this store, nothing done.
 ///
 /// Blocks: at most for the option `close_timeout` (2 s), while callbacks run or
