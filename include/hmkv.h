@@ -185,13 +185,16 @@ typedef enum {
   HMKV_ETLS = -11,
   /** Over the size or operation limit; not applied. */
   HMKV_ETOOLARGE = -12,
-  /** The cluster's space quota is exhausted; not applied. */
+  /**
+   * The cluster's space quota is exhausted; not applied. The first write that goes
+   * over it is HMKV_EINDETERMINATE: etcd applies and refuses it in one.
+   */
   HMKV_ENOSPACE = -13,
   /** The revision asked for is compacted. */
   HMKV_ECOMPACTED = -14,
   /** The lease behind a lock or key was lost. */
   HMKV_ELOST = -15,
-  /** A read of text met a NUL byte inside a value. */
+  /** hmkv_get() or hmkv_watch() met a NUL byte inside the value. */
   HMKV_EBINARY = -16,
   /** Out of threads, descriptors, or memory for a large buffer. */
   HMKV_ENOMEM = -17,
@@ -1127,9 +1130,9 @@ HMKV_MUST_USE int32_t hmkv_dist_lock_result(hmkv *kv);
  *                   hmkv_free(); NULL after a delete. May be NULL.
  * @param op         Gets HMKV_KEYCHANGE_PUT or HMKV_KEYCHANGE_DELETE. May be
  *                   NULL.
- * @return HMKV_OK; HMKV_TIMED_OUT: no change; HMKV_EBINARY: stored, but the value
- *         contains a NUL byte; HMKV_EUNAVAIL: the watch could not be registered
- *         within the timeout.
+ * @return HMKV_OK; HMKV_TIMED_OUT: no change; HMKV_EBINARY: the key was stored, with
+ *         a NUL byte in the value, and `value` is not NULL; HMKV_EUNAVAIL: the watch
+ *         could not be registered within the timeout.
  *
  * Blocks: up to the timeout for the registration, then up to `timeout_ms`.
  * Threads: any. Since: 0.1.

@@ -50,13 +50,14 @@ pub enum hmkv_status_code {
     HMKV_ETLS = -11,
     /// Over the size or operation limit; not applied.
     HMKV_ETOOLARGE = -12,
-    /// The cluster's space quota is exhausted; not applied.
+    /// The cluster's space quota is exhausted; not applied. The first write that goes
+    /// over it is HMKV_EINDETERMINATE: etcd applies and refuses it in one.
     HMKV_ENOSPACE = -13,
     /// The revision asked for is compacted.
     HMKV_ECOMPACTED = -14,
     /// The lease behind a lock or key was lost.
     HMKV_ELOST = -15,
-    /// A read of text met a NUL byte inside a value.
+    /// hmkv_get() or hmkv_watch() met a NUL byte inside the value.
     HMKV_EBINARY = -16,
     /// Out of threads, descriptors, or memory for a large buffer.
     HMKV_ENOMEM = -17,

@@ -27,9 +27,9 @@ use std::ffi::{c_char, c_void};
 ///                   hmkv_free(); NULL after a delete. May be NULL.
 /// @param op         Gets HMKV_KEYCHANGE_PUT or HMKV_KEYCHANGE_DELETE. May be
 ///                   NULL.
-/// @return HMKV_OK; HMKV_TIMED_OUT: no change; HMKV_EBINARY: stored, but the value
-///         contains a NUL byte; HMKV_EUNAVAIL: the watch could not be registered
-///         within the timeout.
+/// @return HMKV_OK; HMKV_TIMED_OUT: no change; HMKV_EBINARY: the key was stored, with
+///         a NUL byte in the value, and `value` is not NULL; HMKV_EUNAVAIL: the watch
+///         could not be registered within the timeout.
 ///
 /// Blocks: up to the timeout for the registration, then up to `timeout_ms`.
 /// Threads: any. Since: 0.1.
