@@ -89,7 +89,8 @@ fn macros() -> String {
          #define HMKV_ABI {ABI}\n\n\
          /** Default name of the distributed lock; option `lock` gives another. */\n\
          #define HMKV_DIST_LOCK_KEY \"hbtd_dist_lock\"\n\n\
-         /** As a length: the bytes end with a NUL, which does not count. */\n\
+         /** As a length: the bytes end with a NUL, which does not count. What may itself hold\n\
+         \x20*  NUL bytes needs its length: it would be cut at the first. */\n\
          #define HMKV_NTS ((size_t)-1)\n\n\
          {opts}\
          /** The compiler warns where the result of such a function is ignored. */\n\

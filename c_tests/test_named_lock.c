@@ -255,6 +255,7 @@ static void wrong_arguments_are_refused(void) {
   refused(name, HMKV_LOCK_OPTS(.margin_ms = 1000, .max_hold_ms = 1));
   refused(name, HMKV_LOCK_OPTS(.max_hold_ms = 500)); /* the margin is an eighth, at most 500 */
   refused(name, HMKV_LOCK_OPTS(.value = NULL, .value_len = 1));
+  refused(name, HMKV_LOCK_OPTS(.value = "of forgotten length"));
   CHECK_STATUS(HMKV_EINVAL, hmkv_lock_acquire(one, name, NULL, NULL, NULL, NULL));
   CHECK_INT(0, queue_length(two, name));
   take_with(one, name, HMKV_LOCK_OPTS(.ttl_ms = 4000, .margin_ms = 1999, .max_hold_ms = 60000),

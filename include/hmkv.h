@@ -100,7 +100,8 @@
 /** Default name of the distributed lock; option `lock` gives another. */
 #define HMKV_DIST_LOCK_KEY "hbtd_dist_lock"
 
-/** As a length: the bytes end with a NUL, which does not count. */
+/** As a length: the bytes end with a NUL, which does not count. What may itself hold
+ *  NUL bytes needs its length: it would be cut at the first. */
 #define HMKV_NTS ((size_t)-1)
 
 #ifndef __cplusplus
@@ -437,13 +438,17 @@ typedef void (*hmkv_done_fn)(hmkv_result *result, void *userdata);
 typedef struct {
   /** sizeof(hmkv_put_opts), which HMKV_PUT_OPTS() fills in. */
   size_t size;
-  /** Time for the request; 0: the store's. In a transaction it must be 0. */
+  /**
+   * Time for the request; 0: the store's; HMKV_FOREVER: no end. In a transaction it
+   * must be 0.
+   */
   int64_t timeout_ms;
   /** Id of the lease that the key is to hang on; 0: none. */
   int64_t lease;
   /**
    * Store only if the key's last change has this revision; HMKV_ABSENT: only if
-   * the key does not exist; 0: always. In a transaction it must be 0.
+   * the key does not exist; 0: whatever is there, so take care not to pass the 0 of a
+   * key that was not found. In a transaction it must be 0.
    */
   int64_t if_mod_revision;
   /** 1: the result has the key as it was before. */
@@ -459,10 +464,7 @@ typedef struct {
 typedef struct {
   /** sizeof(hmkv_range_opts), which HMKV_RANGE_OPTS() fills in. */
   size_t size;
-  /**
-   * Time for the request, for each page of a large one; 0: the store's. In a
-   * transaction it must be 0.
-   */
+  /** As of hmkv_put_opts; for each page of a large range. */
   int64_t timeout_ms;
   /** The range ends before this key; not empty, copied. NULL: no such end. */
   const void *end;
@@ -509,15 +511,15 @@ typedef struct {
 typedef struct {
   /** sizeof(hmkv_remove_opts), which HMKV_REMOVE_OPTS() fills in. */
   size_t size;
-  /** Time for the request; 0: the store's. In a transaction it must be 0. */
+  /** As of hmkv_put_opts. */
   int64_t timeout_ms;
   /** The range ends before this key; not empty, copied. NULL: no such end. */
   const void *end;
   /** Length of `end` in bytes, or HMKV_NTS. */
   size_t end_len;
   /**
-   * Remove only if the key's last change has this revision; 0: always. Of one
-   * key only; in a transaction it must be 0.
+   * Remove only if the key's last change has this revision; 0: whatever is there.
+   * Of one key only; in a transaction it must be 0.
    */
   int64_t if_mod_revision;
   /** 1: all keys that begin with the key; the empty key: all keys. */
@@ -555,7 +557,7 @@ typedef struct {
 typedef struct {
   /** sizeof(hmkv_txn_opts), which HMKV_TXN_OPTS() fills in. */
   size_t size;
-  /** Time for the transaction; 0: the store's. */
+  /** As of hmkv_put_opts. */
   int64_t timeout_ms;
 } hmkv_txn_opts;
 
@@ -688,8 +690,8 @@ typedef struct {
   /** sizeof(hmkv_lock_opts), which HMKV_LOCK_OPTS() fills in. */
   size_t size;
   /**
-   * How long to wait while another holds the lock; 0 and HMKV_FOREVER: for ever;
-   * HMKV_TRY: not at all.
+   * How long to wait while another holds the lock; 0 and HMKV_FOREVER: for ever. To
+   * try once it must be HMKV_TRY.
    */
   int64_t wait_ms;
   /**
@@ -707,9 +709,9 @@ typedef struct {
    * never.
    */
   int64_t max_hold_ms;
-  /** Value of the lock's key, for those who observe it; copied. May be NULL. */
+  /** Value of the lock's key, for those who observe it; copied. NULL: empty. */
   const void *value;
-  /** Length of `value` in bytes, or HMKV_NTS. */
+  /** Length of `value` in bytes, or HMKV_NTS; 0 only with NULL. */
   size_t value_len;
   /**
    * hmkv_lock_acquire() returns without waiting, and this is called when the

@@ -12,6 +12,7 @@ use crate::lock::{Spec, Wait};
 use crate::request::{Delete, Filter, Put, Range, Sort};
 use crate::store::Store;
 use crate::types::{KeyRange, RangeEnd};
+use bytes::Bytes;
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
@@ -169,9 +170,17 @@ pub unsafe fn lock(
         name: unsafe { arg::lock_name(name) }?,
         terms,
         max_hold,
-        value: unsafe { arg::data(opts.value, opts.value_len, "value") }?,
+        value: unsafe { lock_value(opts) }?,
     };
     Ok((spec, wait))
+}
+
+/// A value without a length is one whose length was forgotten.
+unsafe fn lock_value(opts: &hmkv_lock_opts) -> Result<Bytes> {
+    if opts.value_len == 0 && !opts.value.is_null() {
+        return Err(arg::wrong("value_len", 0));
+    }
+    unsafe { arg::data(opts.value, opts.value_len, "value") }
 }
 
 /// At most ten years: an instant can be added to another.

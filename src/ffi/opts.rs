@@ -13,12 +13,14 @@ use std::mem::{self, offset_of};
 pub struct hmkv_put_opts {
     /// sizeof(hmkv_put_opts), which HMKV_PUT_OPTS() fills in.
     pub size: usize,
-    /// Time for the request; 0: the store's. In a transaction it must be 0.
+    /// Time for the request; 0: the store's; HMKV_FOREVER: no end. In a transaction it
+    /// must be 0.
     pub timeout_ms: i64,
     /// Id of the lease that the key is to hang on; 0: none.
     pub lease: i64,
     /// Store only if the key's last change has this revision; HMKV_ABSENT: only if
-    /// the key does not exist; 0: always. In a transaction it must be 0.
+    /// the key does not exist; 0: whatever is there, so take care not to pass the 0 of a
+    /// key that was not found. In a transaction it must be 0.
     pub if_mod_revision: i64,
     /// 1: the result has the key as it was before.
     pub prev: u8,
@@ -33,8 +35,7 @@ pub struct hmkv_put_opts {
 pub struct hmkv_range_opts {
     /// sizeof(hmkv_range_opts), which HMKV_RANGE_OPTS() fills in.
     pub size: usize,
-    /// Time for the request, for each page of a large one; 0: the store's. In a
-    /// transaction it must be 0.
+    /// As of hmkv_put_opts; for each page of a large range.
     pub timeout_ms: i64,
     /// The range ends before this key; not empty, copied. NULL: no such end.
     pub end: *const c_void,
@@ -77,14 +78,14 @@ pub struct hmkv_range_opts {
 pub struct hmkv_remove_opts {
     /// sizeof(hmkv_remove_opts), which HMKV_REMOVE_OPTS() fills in.
     pub size: usize,
-    /// Time for the request; 0: the store's. In a transaction it must be 0.
+    /// As of hmkv_put_opts.
     pub timeout_ms: i64,
     /// The range ends before this key; not empty, copied. NULL: no such end.
     pub end: *const c_void,
     /// Length of `end` in bytes, or HMKV_NTS.
     pub end_len: usize,
-    /// Remove only if the key's last change has this revision; 0: always. Of one
-    /// key only; in a transaction it must be 0.
+    /// Remove only if the key's last change has this revision; 0: whatever is there.
+    /// Of one key only; in a transaction it must be 0.
     pub if_mod_revision: i64,
     /// 1: all keys that begin with the key; the empty key: all keys.
     pub prefix: u8,
@@ -100,7 +101,7 @@ pub struct hmkv_remove_opts {
 pub struct hmkv_txn_opts {
     /// sizeof(hmkv_txn_opts), which HMKV_TXN_OPTS() fills in.
     pub size: usize,
-    /// Time for the transaction; 0: the store's.
+    /// As of hmkv_put_opts.
     pub timeout_ms: i64,
 }
 
@@ -148,8 +149,8 @@ pub struct hmkv_watch_opts {
 pub struct hmkv_lock_opts {
     /// sizeof(hmkv_lock_opts), which HMKV_LOCK_OPTS() fills in.
     pub size: usize,
-    /// How long to wait while another holds the lock; 0 and HMKV_FOREVER: for ever;
-    /// HMKV_TRY: not at all.
+    /// How long to wait while another holds the lock; 0 and HMKV_FOREVER: for ever. To
+    /// try once it must be HMKV_TRY.
     pub wait_ms: i64,
     /// The lease of the lock, rounded up to whole seconds, at least 2; 0: the
     /// option `lock_ttl`.
@@ -160,9 +161,9 @@ pub struct hmkv_lock_opts {
     /// The lock is given up after so long, as a loss; more than `margin_ms`; 0:
     /// never.
     pub max_hold_ms: i64,
-    /// Value of the lock's key, for those who observe it; copied. May be NULL.
+    /// Value of the lock's key, for those who observe it; copied. NULL: empty.
     pub value: *const c_void,
-    /// Length of `value` in bytes, or HMKV_NTS.
+    /// Length of `value` in bytes, or HMKV_NTS; 0 only with NULL.
     pub value_len: usize,
     /// hmkv_lock_acquire() returns without waiting, and this is called when the
     /// attempt is over, with the userdata of the call. NULL: it waits.
