@@ -75,8 +75,9 @@ fn macros() -> String {
     let opts: String = OPTS.iter().map(|name| opts_macro(name)).collect();
     let opts = format!(
         "#ifndef __cplusplus\n\
-         /** A pointer to options, as in HMKV_RANGE_OPTS(.prefix = 1); those not named have\n\
-         \x20*  their defaults. It lives until the end of the block. C only. */\n\
+         /** A pointer to options, as in HMKV_RANGE_OPTS(.prefix = 1), for use as an argument\n\
+         \x20*  and with named fields; those not named have their defaults. C99 and later. In\n\
+         \x20*  C++: hmkv_range_opts o = {{}}; o.size = sizeof o; o.prefix = 1; and &o. */\n\
          {opts}#endif\n\n"
     );
     format!(

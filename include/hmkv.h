@@ -105,8 +105,9 @@
 #define HMKV_NTS ((size_t)-1)
 
 #ifndef __cplusplus
-/** A pointer to options, as in HMKV_RANGE_OPTS(.prefix = 1); those not named have
- *  their defaults. It lives until the end of the block. C only. */
+/** A pointer to options, as in HMKV_RANGE_OPTS(.prefix = 1), for use as an argument
+ *  and with named fields; those not named have their defaults. C99 and later. In
+ *  C++: hmkv_range_opts o = {}; o.size = sizeof o; o.prefix = 1; and &o. */
 #define HMKV_PUT_OPTS(...) \
   (&(hmkv_put_opts){ .size = sizeof(hmkv_put_opts), __VA_ARGS__ })
 #define HMKV_RANGE_OPTS(...) \
@@ -1218,13 +1219,12 @@ hmkv_status hmkv_watch_cb_cancel(hmkv_watcher *watcher);
  * Requests in flight cost no thread each, and are not ordered among each other:
  * await one before the next where that matters. Keys and values are pointer and
  * length; the length HMKV_NTS means NUL-terminated, a length of 0 permits NULL.
- * Options are structs, passed by pointer; NULL means all defaults. The macros
- * HMKV_PUT_OPTS(.lease = id) and alike make one in C; elsewhere fill it with zeroes
- * and set `size`. An option struct may be shorter than this header's, as of an
- * older one. Behind the fields that this library knows it must be zero, `reserved`
- * too, or it is HMKV_EUNSUPPORTED; a `size` that ends within a field, a flag that is
- * not 0 or 1, an unknown number of an enumeration and a negative number (but
- * HMKV_FOREVER as a time) are HMKV_EINVAL.
+ * Options are structs, passed by pointer; NULL means all defaults. HMKV_PUT_OPTS() and
+ * alike make one in C; elsewhere fill it with zeroes and set `size`. An option struct
+ * may be shorter than this header's, as of an older one. Behind the fields that this
+ * library knows it must be zero, `reserved` too, or it is HMKV_EUNSUPPORTED; a `size`
+ * that ends within a field, a flag that is not 0 or 1, an unknown number of an
+ * enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
  */
 
 /**

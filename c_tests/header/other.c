@@ -23,7 +23,27 @@ void other_log(int32_t level, const char *line, void *userdata)
     (void)level, (void)line, (void)userdata;
 }
 
+static hmkv_op *ranged(const hmkv_range_opts *opts)
+{
+    return hmkv_range(NULL, "key", HMKV_NTS, opts);
+}
+
+/* Options as each language makes them. */
+static hmkv_op *with_options(void)
+{
+#ifdef __cplusplus
+    hmkv_range_opts o = {};
+    o.size = sizeof o;
+    o.prefix = 1;
+    return ranged(&o);
+#else
+    return ranged(HMKV_RANGE_OPTS(.prefix = 1));
+#endif
+}
+
 int other_unit(void)
 {
+    if (hmkv_cancel(with_options()) != HMKV_EHANDLE)
+        return 1;
     return strcmp(hmkv_status_name(HMKV_EINVAL), "HMKV_EINVAL") != 0;
 }

@@ -29,13 +29,12 @@ pub struct hmkv_op(pub(super) Op);
 /// Requests in flight cost no thread each, and are not ordered among each other:
 /// await one before the next where that matters. Keys and values are pointer and
 /// length; the length HMKV_NTS means NUL-terminated, a length of 0 permits NULL.
-/// Options are structs, passed by pointer; NULL means all defaults. The macros
-/// HMKV_PUT_OPTS(.lease = id) and alike make one in C; elsewhere fill it with zeroes
-/// and set `size`. An option struct may be shorter than this header's, as of an
-/// older one. Behind the fields that this library knows it must be zero, `reserved`
-/// too, or it is HMKV_EUNSUPPORTED; a `size` that ends within a field, a flag that is
-/// not 0 or 1, an unknown number of an enumeration and a negative number (but
-/// HMKV_FOREVER as a time) are HMKV_EINVAL.
+/// Options are structs, passed by pointer; NULL means all defaults. HMKV_PUT_OPTS() and
+/// alike make one in C; elsewhere fill it with zeroes and set `size`. An option struct
+/// may be shorter than this header's, as of an older one. Behind the fields that this
+/// library knows it must be zero, `reserved` too, or it is HMKV_EUNSUPPORTED; a `size`
+/// that ends within a field, a flag that is not 0 or 1, an unknown number of an
+/// enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
 /// ---
 /// Wait for a request and take its result.
 ///
