@@ -20,8 +20,8 @@
  *            may be later. Repair that one by a conditional write
  *            (hmkv_tas, hmkv_transaction, `if_mod_revision`), never by reading
  *            back alone.
- *            hmkv_errmsg() tells the details of this thread's last failure;
- *            results and events carry theirs.
+ *            hmkv_errmsg() tells the details of the last failure that a call of
+ *            this thread returned; results and events carry theirs.
  *            Expect values that you do not know: enumerations grow.
  * Handles    hmkv, hmkv_watcher, hmkv_lease and hmkv_lock are opaque values,
  *            looked up and never dereferenced by the library. A NULL, closed, stale, forged or
@@ -768,8 +768,10 @@ const char *hmkv_strerror(hmkv_status status);
  * Tell the details of this thread's last negative status: one line, causes
  * joined by ": ", at most 1,023 bytes, never a secret.
  *
- * A success and a positive status leave it alone. Inside the last call of a
- * watch that had to end it holds the reason.
+ * It is set by the call that returns the status. A success and a positive status
+ * leave it alone, and so do hmkv_await() and all that tells of a result, which has
+ * its own text (hmkv_result_error()), as an event has. Inside the last call of a
+ * hmkv_watch_cb() that had to end, and inside `acquired`, it holds the reason.
  *
  * @return A string, empty before the first failure. It belongs to the library
  *         and changes with the thread's next negative status.
@@ -1237,7 +1239,7 @@ hmkv_status hmkv_watch_cb_cancel(hmkv_watcher *watcher);
  *
  * Blocks: up to the request's timeout. Threads: the op's. Since: 0.1.
  */
-hmkv_result *hmkv_await(hmkv_op *op);
+HMKV_MUST_USE hmkv_result *hmkv_await(hmkv_op *op);
 
 /**
  * Have a function called with the result of a request.

@@ -46,8 +46,10 @@ fn text(
 /// Tell the details of this thread's last negative status: one line, causes
 /// joined by ": ", at most 1,023 bytes, never a secret.
 ///
-/// A success and a positive status leave it alone. Inside the last call of a
-/// watch that had to end it holds the reason.
+/// It is set by the call that returns the status. A success and a positive status
+/// leave it alone, and so do hmkv_await() and all that tells of a result, which has
+/// its own text (hmkv_result_error()), as an event has. Inside the last call of a
+/// hmkv_watch_cb() that had to end, and inside `acquired`, it holds the reason.
 ///
 /// @return A string, empty before the first failure. It belongs to the library
 ///         and changes with the thread's next negative status.

@@ -45,6 +45,7 @@ pub struct hmkv_op(pub(super) Op);
 ///
 /// Blocks: up to the request's timeout. Threads: the op's. Since: 0.1.
 #[no_mangle]
+#[must_use]
 pub unsafe extern "C" fn hmkv_await(op: *mut hmkv_op) -> *mut hmkv_result {
     guard::result(|| match take(op) {
         Some(op) => op.wait(),
