@@ -24,15 +24,15 @@
  *            this thread returned; results and events carry theirs.
  *            Expect values that you do not know: enumerations grow.
  * Handles    hmkv, hmkv_watcher, hmkv_lease and hmkv_lock are opaque values,
- *            looked up and never dereferenced by the library. A NULL, closed, stale, forged or
- *            foreign one is answered with HMKV_EHANDLE, harmlessly; one
- *            inherited through fork() with HMKV_EFORKED. hmkv_op, hmkv_txn and
- *            hmkv_result are plain memory with one owner.
+ *            looked up and never dereferenced by the library. A NULL, closed,
+ *            stale, forged or foreign one is answered with HMKV_EHANDLE,
+ *            harmlessly; one inherited through fork() with HMKV_EFORKED.
+ *            hmkv_op, hmkv_txn and hmkv_result are plain memory with one owner.
  * Arguments  A NULL where none is allowed is HMKV_EINVAL. Inputs are copied
  *            before the call returns. Strings are NUL-terminated bytes, data is
- *            a pointer and a length; no encoding is imposed. Keys compare bytewise, shorter first; an
- *            empty key is HMKV_EINVAL; an empty value is legal and is not the
- *            same as an absent key.
+ *            a pointer and a length; no encoding is imposed. Keys compare
+ *            bytewise, shorter first; an empty key is HMKV_EINVAL; an empty value
+ *            is legal and is not the same as an absent key.
  * Outputs    What arrives through a pointer-to-pointer belongs to the caller:
  *            text goes back with hmkv_free(), a result with
  *            hmkv_result_free(). What an accessor returns is borrowed from the
@@ -831,23 +831,25 @@ void hmkv_set_log(int32_t level, hmkv_log_fn fn, void *userdata);
  * without option `wait` it checks its arguments and the certificate files and
  * returns. Each handle has its own connections, temporary keys and lock.
  *
- * @param endpoint Where the store is:
+ * @param endpoint Where the store is, in UTF-8:
  *                 `http://host:port`, `https://host:port`, or bare `host:port`
  *                 (http); several members of one cluster joined by commas;
  *                 `mem:`, the store inside this process, shared by all its
  *                 handles and surviving their close; `mem:NAME`, a separate one;
  *                 `env:`, what the environment variable HMKV_ENDPOINT names,
  *                 else ETCD_HOST and ETCD_PORT, else ETCDCTL_ENDPOINTS.
- * @param options  NULL, "", or items `key=value` separated by `,` or `;` or
- *                 spaces; a value may be quoted with '...', with backslash
- *                 escapes. README and option table list them. NULL is allowed.
+ * @param options  NULL, or items `name=value`, some just `name`, in UTF-8, separated
+ *                 by any number of `,`, `;` and white space; each name once. A
+ *                 value that holds one of these is quoted with '...', where a
+ *                 backslash takes the next character as it is. Times are 500ms,
+ *                 5s, 2m or 1h, sizes 65536, 512KiB or 2MiB. README lists them.
  * @param out      Gets the handle, to be closed with hmkv_close().
  * @return HMKV_OK;
  *         HMKV_EINVAL: bad endpoint or option, named in hmkv_errmsg();
- *         HMKV_EUNSUPPORTED: an option that is known but not built yet;
+ *         HMKV_EUNSUPPORTED: one that is known but not built yet;
  *         HMKV_ETLS: a certificate or key file is unreadable or does not match;
  *         HMKV_EUNAVAIL: `wait` ran out before a linearizable read succeeded;
- *         HMKV_ENOMEM: no thread or descriptor to be had.
+ *         HMKV_ENOMEM: no thread or descriptor to be had, or too many handles.
  *
  * Blocks: never without option `wait`, else at most that long. Threads: any.
  * Since: 0.1.
@@ -884,8 +886,8 @@ hmkv_status hmkv_close(hmkv *kv);
  *             its process had been cut off for longer than the TTL. Its
  *             temporary keys, its lock keys and those of its leases are
  *             deleted, the state callback (hmkv_on_state()) and each `lost` tell of
- *             the loss, and temporary keys are created again. `compact`: all revisions before the newest one are
- *             gone, as after `etcdctl compact`.
+ *             the loss, and temporary keys are created again. `compact`: all
+ *             revisions before the newest one are gone, as after `etcdctl compact`.
  * @return HMKV_OK when it is done (callbacks follow);
  *         HMKV_EUNSUPPORTED: the store is not on `mem:`, or the fault (`cut`,
  *         `delay`, `indeterminate`) is not built yet;
@@ -893,9 +895,7 @@ hmkv_status hmkv_close(hmkv *kv);
  *
  * Blocks: never. Threads: any. Since: 0.1.
  */
-HMKV_MUST_USE
-hmkv_status hmkv_mem_fault(hmkv *kv,
-                           const char *spec);
+HMKV_MUST_USE hmkv_status hmkv_mem_fault(hmkv *kv, const char *spec);
 
 /* ============================================================================
  * Keys and values
