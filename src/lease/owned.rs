@@ -146,10 +146,11 @@ impl OwnedLease {
                 self.lease.stop();
                 Ok(())
             }
-            (None, true) => {
-                let deadline = self.store.upgrade().ok_or(Error::Closed)?.deadline();
-                self.lease.revoke(deadline).take(None).unwrap_or(Err(Error::Closed))
+            (None, true) => match self.store.upgrade() {
+                Some(store) => self.lease.revoke(store.deadline()).take(None),
+                None => None,
             }
+            .unwrap_or(Err(Error::Closed)),
         };
         self.notice.wait().and(ended)
     }

@@ -166,8 +166,10 @@ impl NamedLock {
         let released = match phase {
             Phase::Held(held) => {
                 self.lost.shut();
-                let store = self.store.upgrade().ok_or(Error::Closed)?;
-                held.release(store.deadline())
+                match self.store.upgrade() {
+                    Some(store) => held.release(store.deadline()),
+                    None => Err(Error::Closed),
+                }
             }
             Phase::Acquiring(acquisition) => {
                 self.lost.shut();
