@@ -4,10 +4,6 @@
 #include "own_store.h"
 #include "test.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 enum { MANY = 10000, ON_ONE_KEY = 1000, IN_ONE_REVISION = 100 };
 
 /* Of one watch; a recorder would be too large. */
@@ -50,29 +46,8 @@ static void close_all(int count) {
   for (int i = 0; i < count; i++) CHECK_OK(hmkv_watch_close(watchers[i]));
 }
 
-/* A number that the server of the test tells of itself. */
-static long metric(const char *name) {
-  static char answer[1024 * 1024];
-  struct sockaddr_in address = {.sin_family = AF_INET,
-                                .sin_port = htons((uint16_t)own.server.client_port)};
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  CHECK(fd >= 0);
-  CHECK_INT(0, connect(fd, (struct sockaddr *)&address, sizeof address));
-  static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
-  CHECK_INT(sizeof request - 1, write(fd, request, sizeof request - 1));
-  size_t length = 0;
-  for (ssize_t got; (got = read(fd, answer + length, sizeof answer - 1 - length)) > 0;)
-    length += (size_t)got;
-  close(fd);
-  answer[length] = '\0';
-  const char *line = strstr(answer, text("\n%s ", name));
-  if (!line) FAIL("the server does not tell %s", name);
-  return (long)strtod(line + strlen(name) + 2, NULL);
-}
-
-static long server_watches(void) { return metric("etcd_debugging_mvcc_watcher_total"); }
-static long server_streams(void) { return metric("etcd_debugging_mvcc_watch_stream_total"); }
+static long server_watches(void) { return server_metric(&own.server, "etcd_debugging_mvcc_watcher_total"); }
+static long server_streams(void) { return server_metric(&own.server, "etcd_debugging_mvcc_watch_stream_total"); }
 
 static void ten_thousand_watches_of_as_many_keys_all_hear(void) {
   int count = rounds(MANY, 200);

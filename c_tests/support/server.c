@@ -179,10 +179,12 @@ void server_prepare(struct server *server, const char *name) {
   test_on_failure(end_all);
 }
 
+void server_begin(struct server *server) { run(server, true, true); }
+
 void server_start(struct server *server, const char *option) {
   server_prepare(server, "own");
   server->option = option;
-  run(server, true, true);
+  server_begin(server);
 }
 
 void server_start_tls(struct server *server) {
@@ -193,7 +195,7 @@ void server_start_tls(struct server *server) {
   process_read(&made, output, sizeof output, NULL);
   if (process_wait(&made) != 0) FAIL("no certificates: %s", output);
   server->certificates = server->directory;
-  run(server, true, true);
+  server_begin(server);
 }
 
 void server_kill(struct server *server) { end(server); }
@@ -218,3 +220,23 @@ void server_resume(struct server *server) { CHECK_INT(0, kill(server->pid, SIGCO
 void server_wait(struct server *server) { CHECK(server_comes_up(server)); }
 
 void server_stop(struct server *server) { forget(server); }
+
+long server_metric(struct server *server, const char *name) {
+  static char answer[1024 * 1024];
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)server->client_port)};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  CHECK(fd >= 0);
+  CHECK_INT(0, connect(fd, (struct sockaddr *)&address, sizeof address));
+  static const char request[] = "GET /metrics HTTP/1.0\r\n\r\n";
+  CHECK_INT(sizeof request - 1, write(fd, request, sizeof request - 1));
+  size_t length = 0;
+  for (ssize_t got; (got = read(fd, answer + length, sizeof answer - 1 - length)) > 0;)
+    length += (size_t)got;
+  close(fd);
+  answer[length] = '\0';
+  const char *line = strstr(answer, text("\n%s ", name));
+  if (!line) FAIL("the server does not tell %s", name);
+  return (long)strtod(line + strlen(name) + 2, NULL);
+}

@@ -37,6 +37,8 @@ void server_resume(struct server *server);
 bool server_answers(struct server *server);
 /* Waits until it answers with what the whole cluster agreed on. */
 void server_wait(struct server *server);
+/* A number that it tells of itself; not over TLS. */
+long server_metric(struct server *server, const char *name);
 /* Ends it and removes its data. */
 void server_stop(struct server *server);
 
@@ -46,6 +48,8 @@ int free_port(void);
 /* ---- the steps of server_start(), for members of a cluster ---- */
 
 void server_prepare(struct server *server, const char *name);
+/* All that follow, for one that is alone. */
+void server_begin(struct server *server);
 void server_choose_ports(struct server *server, bool client, bool peer);
 const char *server_peer_url(const struct server *server);
 void server_launch(struct server *server);
