@@ -1351,7 +1351,8 @@ hmkv_op *hmkv_remove(hmkv *kv,
  * Prove that the store can be reached, by a linearizable read.
  *
  * @param kv The store.
- * @return The request. Its result has HMKV_OK and the store's revision.
+ * @return The request. Its result has HMKV_OK and the store's revision, or 0 for a
+ *         user whose role does not cover the one key that is read.
  *
  * Blocks: never. Threads: any. Since: 0.1.
  */

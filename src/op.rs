@@ -112,8 +112,7 @@ impl Op {
         deadline: Instant,
         read: impl FnOnce(Response) -> Outcome + Send + 'static,
     ) -> Self {
-        let op = Submitted::begin(store);
-        let (given, writes) = (op.clone(), request.writes());
+        let writes = request.writes();
         let understood = move |answer| {
             read(answer).map_err(|error| match error {
                 // An answer that makes no sense does not tell what became of a write.
@@ -121,7 +120,19 @@ impl Op {
                 error => error,
             })
         };
-        let done = Completion::new(move |answer| given.finish(answer.and_then(understood)));
+        Self::of_answer(store, request, deadline, |answer| answer.and_then(understood))
+    }
+
+    /// Likewise; a failure may be as good as an answer.
+    pub fn of_answer(
+        store: &Store,
+        request: Request,
+        deadline: Instant,
+        read: impl FnOnce(Result<Response>) -> Outcome + Send + 'static,
+    ) -> Self {
+        let op = Submitted::begin(store);
+        let given = op.clone();
+        let done = Completion::new(move |answer| given.finish(read(answer)));
         op.under_way(store.submit(request, deadline, done));
         Self(op)
     }
