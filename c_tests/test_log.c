@@ -128,7 +128,7 @@ static void no_line_holds_a_secret(void) {
   struct log log = {0};
   hmkv *kv = NULL;
   hmkv_set_log(HMKV_LOG_DEBUG, count_line, &log); /* it checks each line */
-  CHECK_STATUS(HMKV_EUNSUPPORTED, hmkv_open(test_endpoint(), "debug password=hunter2", &kv));
+  CHECK_STATUS(HMKV_EINVAL, hmkv_open(test_endpoint(), "debug password=hunter2", &kv));
   CHECK_STATUS(HMKV_EINVAL, hmkv_open("http://me:hunter2@127.0.0.1:1", "debug", &kv));
   work("debug");
   hmkv_set_log(HMKV_LOG_OFF, NULL, NULL);

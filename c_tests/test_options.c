@@ -90,9 +90,8 @@ static void insecure_does_nothing_on_http_and_mem(void) {
 
 static void what_is_not_built_yet_is_named(void) {
   static const char *const items[][2] = {
-      {"user=me", "user"},
-      {"password=x", "password"}, {"password_file=/x", "password_file"},
-      {"sync=30s", "sync"},       {"dispatch=poll", "dispatch"},
+      {"sync=30s", "sync"},
+      {"dispatch=poll", "dispatch"},
   };
   for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
     refused(HMKV_EUNSUPPORTED, items[i][0], items[i][1]);

@@ -2,9 +2,13 @@
 //! the manual come.
 
 mod grammar;
+mod password;
+
+pub use password::Password;
 
 use crate::error::{Error, Result};
 use grammar::{items, size, time};
+use password::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +25,7 @@ enum Kind {
     Size { least: usize, most: usize, set: fn(&mut Options, usize) },
     Text(fn(&mut Options, String)),
     File(fn(&mut Options, PathBuf)),
+    Password(fn(String) -> Password),
     OneOf(&'static [(&'static str, Built)]),
 }
 
@@ -51,6 +56,9 @@ pub struct Options {
     pub max_request: usize,
     pub keepalive: Duration,
     pub namespace: String,
+    /// These two go together.
+    pub user: Option<String>,
+    pub password: Option<Password>,
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -175,23 +183,23 @@ const TABLE: &[Item] = &[
     Item {
         name: "user",
         default: "none",
-        built: Built::NotYet,
-        kind: Kind::Text(|_, _| ()),
-        meaning: "name to authenticate with",
+        built: Built::Yes,
+        kind: Kind::Text(|o, v| o.user = Some(v)),
+        meaning: "name to authenticate with; goes with one of the next two; no effect on `mem:`",
     },
     Item {
         name: "password",
         default: "none",
-        built: Built::NotYet,
-        kind: Kind::Text(|_, _| ()),
+        built: Built::Yes,
+        kind: Kind::Password(|v| Password::Given(Secret(v))),
         meaning: "password to authenticate with",
     },
     Item {
         name: "password_file",
         default: "none",
-        built: Built::NotYet,
-        kind: Kind::File(|_, _| ()),
-        meaning: "file with the password",
+        built: Built::Yes,
+        kind: Kind::Password(|v| Password::File(v.into())),
+        meaning: "file with the password and nothing else, read at each authentication",
     },
     Item {
         name: "sync",
@@ -220,6 +228,8 @@ impl Default for Options {
             max_request: 1536 * 1024,
             keepalive: 10 * S,
             namespace: String::new(),
+            user: None,
+            password: None,
         }
     }
 }
@@ -232,7 +242,7 @@ impl Options {
             let item = TABLE
                 .iter()
                 .find(|item| item.name == name)
-                .ok_or_else(|| Error::Invalid(format!("unknown option \"{name}\"")))?;
+                .ok_or_else(|| Error::Invalid(format!("unknown option {}", shown(&name, &seen))))?;
             if seen.contains(&item.name) {
                 return Err(Error::Invalid(format!("option \"{name}\" is given twice")));
             }
@@ -241,6 +251,11 @@ impl Options {
         }
         if options.cert.is_some() != options.key.is_some() {
             return Err(Error::Invalid("options cert and key go together".into()));
+        }
+        if options.user.is_some() != options.password.is_some() {
+            return Err(Error::Invalid(
+                "option user goes with password or password_file, and these with it".into(),
+            ));
         }
         if options.insecure && options.cacert.is_some() {
             return Err(Error::Invalid("options insecure and cacert exclude each other".into()));
@@ -270,6 +285,13 @@ impl Item {
             Kind::Word(_) => {}
             Kind::Text(set) => set(options, value),
             Kind::File(set) => set(options, value.into()),
+            Kind::Password(password) => {
+                if options.password.replace(password(value)).is_some() {
+                    return Err(Error::Invalid(
+                        "options password and password_file exclude each other".into(),
+                    ));
+                }
+            }
             Kind::Time { least, most, set } => match time(&value) {
                 Some(time) if (least..=most).contains(&time) => set(options, time),
                 Some(_) => {
@@ -302,6 +324,15 @@ impl Item {
     }
 }
 
+/// An item's name, for an error text. After a password it can be the rest of one that
+/// needs quotes.
+fn shown(name: &str, before: &[&str]) -> String {
+    match before.contains(&"password") {
+        true => "after the password, which needs '…' if it has a separator in it".into(),
+        false => format!("\"{name}\""),
+    }
+}
+
 /// Leases have whole seconds, and the server makes 2 of less.
 pub fn whole_seconds(time: Duration) -> Duration {
     let up = u64::from(time.subsec_nanos() > 0);
@@ -309,95 +340,4 @@ pub fn whole_seconds(time: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn invalid(text: &str) -> String {
-        match Options::parse(text) {
-            Err(Error::Invalid(why)) => why,
-            other => panic!("{text}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_table_tells_the_defaults() {
-        let text: String = TABLE
-            .iter()
-            .filter(|item| item.built == Built::Yes)
-            .filter(|item| {
-                matches!(item.kind, Kind::Time { .. } | Kind::Size { .. }) || item.name == "lock"
-            })
-            .map(|item| format!("{}={},", item.name, item.default))
-            .collect();
-        let parsed = Options::parse(&text).expect("the defaults are legal");
-        assert_eq!(format!("{parsed:?}"), format!("{:?}", Options::default()));
-    }
-
-    #[test]
-    fn separators_quotes_and_words() {
-        let options =
-            Options::parse("timeout=250ms;lock='a, \\'b\\\\' insecure\tdebug,,").expect("legal");
-        assert_eq!(options.timeout, 250 * MS);
-        assert_eq!(options.lock, "a, 'b\\");
-        assert!(options.insecure && options.debug);
-        assert!(Options::parse("").is_ok() && Options::parse(" ;, ").is_ok());
-    }
-
-    #[test]
-    fn errors_name_the_item_and_never_show_a_secret() {
-        assert!(invalid("colour=red").contains("colour"));
-        assert!(invalid("timeout=0").contains("timeout"));
-        assert!(invalid("timeout=5").contains("timeout"));
-        assert!(invalid("timeout=-1s").contains("timeout"));
-        assert!(invalid("timeout").contains("timeout"));
-        assert!(invalid("timeout=99999999999999999999h").contains("timeout"));
-        assert!(invalid("debug=1").contains("debug"));
-        assert!(invalid("lock=a lock=b").contains("twice"));
-        assert!(invalid("lock='a").contains("quote"));
-        assert!(invalid("lock='a'b").contains("quote"));
-        assert!(invalid("cert=x").contains("key"));
-        assert!(invalid("insecure cacert=x").contains("cacert"));
-        assert!(invalid("dispatch=fast").contains("dispatch"));
-        assert!(!invalid("password='hunter2").contains("hunter2"));
-    }
-
-    #[test]
-    fn known_options_that_are_not_built_say_so() {
-        for item in ["user=u", "password=p", "password_file=f", "sync=1m", "dispatch=poll"] {
-            let name = item.split('=').next().expect("a name");
-            match Options::parse(item) {
-                Err(Error::Unsupported(why)) => {
-                    assert!(why.contains(name) && !why.contains("=p\""), "{why}")
-                }
-                other => panic!("{item}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn leases_have_whole_seconds_and_at_least_two() {
-        let ttl = |text: &str| Options::parse(text).expect("legal").temp_ttl;
-        assert_eq!(ttl("temp_ttl=1ms"), 2 * S);
-        assert_eq!(ttl("temp_ttl=2001ms"), 3 * S);
-        assert_eq!(ttl("temp_ttl=10s"), 10 * S);
-    }
-
-    #[test]
-    fn readme_has_the_table() {
-        let mut table = String::from("| option | default | meaning |\n|---|---|---|\n");
-        for item in TABLE {
-            let note = if item.built == Built::NotYet { " (not built yet)" } else { "" };
-            table += &format!("| `{}` | {} | {}{note} |\n", item.name, item.default, item.meaning);
-        }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).expect("README.md");
-        let (begin, end) = ("<!-- options: begin -->\n", "<!-- options: end -->");
-        let from = readme.find(begin).expect("begin mark") + begin.len();
-        let to = readme.find(end).expect("end mark");
-        if readme[from..to] != table {
-            let updated = [&readme[..from], &table, &readme[to..]].concat();
-            std::fs::write(path, updated).expect("write README.md");
-            panic!("the option table in README.md was stale; it is updated now, commit it");
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,14 @@ use std::ffi::c_char;
 /// without option `wait` it checks its arguments and the certificate files and
 /// returns. Each handle has its own connections, temporary keys and lock.
 ///
+/// With the options `user` and `password` or `password_file` the store is a user's. The
+/// server is asked for a token when the first request needs one, and again when it no
+/// longer accepts that: at most every 300 ms, for all requests at once, and a refusal
+/// counts for a second. The time comes out of the request's own timeout. Requests, watches
+/// and leases go on over the end of a token; after a wrong password they answer
+/// HMKV_EAUTH, while watches and leases that have begun wait for a right one, leases until
+/// their time is over. `mem:` has no users: there the options have no effect.
+///
 /// @param endpoint Where the store is, in UTF-8:
 ///                 `http://host:port`, `https://host:port`, or bare `host:port`
 ///                 (http); several members of one cluster joined by commas;
@@ -31,6 +39,8 @@ use std::ffi::c_char;
 ///         HMKV_EINVAL: bad endpoint or option, named in hmkv_errmsg();
 ///         HMKV_EUNSUPPORTED: one that is known but not built yet;
 ///         HMKV_ETLS: a certificate or key file is unreadable or does not match;
+///         HMKV_EAUTH: the password file is unreadable, empty, longer than 4 KiB or not
+///         UTF-8; or, with `wait`, the server refused the user or the password;
 ///         HMKV_EUNAVAIL: `wait` ran out before a linearizable read succeeded;
 ///         HMKV_ENOMEM: no thread or descriptor to be had, or too many handles.
 ///

@@ -38,7 +38,7 @@ fn is_separator(c: char) -> bool {
 /// Splits `name=value` and `name` items. No error text holds a value: it may be a
 /// password.
 pub fn items(text: &str) -> Result<Vec<(String, Option<String>)>> {
-    let mut items = Vec::new();
+    let mut items: Vec<(String, Option<String>)> = Vec::new();
     let mut chars = text.chars().peekable();
     loop {
         while chars.next_if(|c| is_separator(*c)).is_some() {}
@@ -61,16 +61,12 @@ pub fn items(text: &str) -> Result<Vec<(String, Option<String>)>> {
                     Some('\\') => value.extend(chars.next()),
                     Some(c) => value.push(c),
                     None => {
-                        return Err(Error::Invalid(format!(
-                            "option \"{name}\": the quote is not closed"
-                        )))
+                        return Err(wrong(&items, &name, "the quote is not closed"));
                     }
                 }
             }
             if chars.peek().is_some_and(|c| !is_separator(*c)) {
-                return Err(Error::Invalid(format!(
-                    "option \"{name}\": text after the closing quote"
-                )));
+                return Err(wrong(&items, &name, "text after the closing quote"));
             }
         } else {
             while let Some(c) = chars.next_if(|c| !is_separator(*c)) {
@@ -79,4 +75,12 @@ pub fn items(text: &str) -> Result<Vec<(String, Option<String>)>> {
         }
         items.push((name, Some(value)));
     }
+}
+
+/// After a password the name can be the rest of one that needs quotes.
+fn wrong(before: &[(String, Option<String>)], name: &str, why: &str) -> Error {
+    Error::Invalid(match before.iter().any(|(name, _)| name == "password") {
+        true => format!("after the password: {why}"),
+        false => format!("option \"{name}\": {why}"),
+    })
 }

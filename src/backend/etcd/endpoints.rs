@@ -1,5 +1,6 @@
 //! Which member of the cluster is asked: the same one while it answers.
 
+use super::auth::{Auth, NoToken};
 use super::choice::{Choice, LEAVE_OUT, LEAVE_OUT_MOST};
 use super::io::Io;
 use super::transport::{channel, Connection, Dialer, Driver};
@@ -16,6 +17,8 @@ use tokio::time::sleep;
 pub struct Endpoints {
     me: Weak<Self>,
     io: Weak<Io>,
+    /// None where there is no user.
+    auth: Option<Arc<Auth>>,
     all: Vec<Member>,
     choice: Mutex<Choice>,
 }
@@ -39,6 +42,8 @@ struct Held {
 pub struct Connected {
     pub connection: Arc<Connection>,
     member: usize,
+    /// Which token its requests carry, or a later one.
+    token: u64,
 }
 
 impl Connected {
@@ -52,30 +57,77 @@ impl Connected {
 }
 
 impl Endpoints {
-    pub fn new(urls: &[Url], options: &Options, driver: Driver, io: Weak<Io>) -> Result<Arc<Self>> {
+    pub fn new(
+        urls: &[Url],
+        options: &Options,
+        driver: Driver,
+        auth: Option<Arc<Auth>>,
+        io: Weak<Io>,
+    ) -> Result<Arc<Self>> {
         let member = |url: &Url| {
-            let dialer = Dialer::new(url.clone(), options, driver)?;
+            let token = auth.as_ref().map(|auth| auth.token().clone());
+            let dialer = Dialer::new(url.clone(), options, driver, token)?;
             Ok(Member { dialer, dialing: Default::default(), connection: Mutex::default() })
         };
         let all: Vec<Member> = urls.iter().map(member).collect::<Result<_>>()?;
         let choice = Mutex::new(Choice::new(all.len()));
-        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), io, all, choice }))
+        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), io, auth, all, choice }))
     }
 
-    /// The connection to the member of choice, if there is one.
+    /// The connection to the member of choice, if there is one that takes requests.
     pub fn current(&self) -> Option<Connected> {
+        let token = match &self.auth {
+            None => 0,
+            Some(auth) => auth.token().accepted()?,
+        };
         let member = self.choice.hold().pick();
-        self.held(member)
+        self.held(member).map(|connected| Connected { token, ..connected })
+    }
+
+    /// Has the I/O thread read answers where no thread waits for one.
+    pub fn rouse(&self) {
+        let member = self.choice.hold().pick();
+        if let Some(connected) = self.held(member) {
+            connected.connection.rouse();
+        }
     }
 
     fn held(&self, member: usize) -> Option<Connected> {
         let held = self.all[member].connection.hold();
         let connection = held.connection.as_ref().filter(|connection| connection.is_usable())?;
-        Some(Connected { connection: connection.clone(), member })
+        Some(Connected { connection: connection.clone(), member, token: 0 })
     }
 
-    /// A connection to the member of choice. A failure is not applied for sure.
+    /// A connection to the member of choice that takes the user's requests. A failure
+    /// is not applied for sure.
     pub async fn connect(&self) -> Result<Connected> {
+        let connected = self.reach().await?;
+        let Some(auth) = &self.auth else { return Ok(connected) };
+        match auth.ensure(&connected.connection).await {
+            Ok(token) => Ok(Connected { token, ..connected }),
+            Err(NoToken { error, own }) => {
+                if own && matches!(error, Error::Unavailable(_)) {
+                    self.pass_over(&connected);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The server does not accept the token, or none, of a request. False where there
+    /// is no user: it will not accept the next one either.
+    pub fn reject_token(&self, connected: &Connected) -> bool {
+        if let Some(auth) = &self.auth {
+            auth.token().reject(connected.token);
+        }
+        self.auth.is_some()
+    }
+
+    pub fn has_user(&self) -> bool {
+        self.auth.is_some()
+    }
+
+    async fn reach(&self) -> Result<Connected> {
         let index = self.choice.hold().pick();
         let member = &self.all[index];
         let asked = Instant::now();
@@ -102,7 +154,7 @@ impl Endpoints {
                     return Err(Error::Closed);
                 }
                 held.connection = Some(connection.clone());
-                Ok(Connected { connection, member: index })
+                Ok(Connected { connection, member: index, token: 0 })
             }
             Err(error) => {
                 log(Level::Debug, || format!("{} not connected: {error}", member.dialer.url));

@@ -2,7 +2,7 @@
 
 use super::endpoints::Connected;
 use super::outcome::{self, Failure};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::request::{Request, Response};
 use etcd_client::{AlarmAction, AlarmType, LeaseGrantOptions};
 
@@ -48,10 +48,8 @@ fn is_granted_already(error: &etcd_client::Error) -> bool {
 }
 
 /// Whether the alarm for the space quota is raised.
-pub async fn is_full(connected: &Connected) -> Result<bool> {
-    let mut client = connected.client().await?;
-    match client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await {
-        Ok(answer) => Ok(!answer.alarms().is_empty()),
-        Err(error) => Err(Error::Unavailable(error.to_string())),
-    }
+pub async fn is_full(connected: &Connected) -> std::result::Result<bool, Failure> {
+    let mut client = connected.client().await.map_err(Failure::NotApplied)?;
+    let answer = client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await;
+    answer.map(|answer| !answer.alarms().is_empty()).map_err(|error| outcome::classify(&error))
 }

@@ -8,9 +8,10 @@ use crate::request::{Compare, Comparison, Delete, Op, OpAnswer, Put, Range, Requ
 use crate::request::{Sort, Target, Txn, TxnAnswer};
 use bytes::{BufMut, Bytes, BytesMut};
 use etcd_client::proto::{
-    PbCompare, PbDeleteResponse, PbPutResponse, PbRangeResponse, PbTargetUnion, PbTxnOpRequest,
-    PbTxnOpResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
+    PbAuthenticateResponse, PbCompare, PbDeleteResponse, PbPutResponse, PbRangeResponse,
+    PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
 };
+use prost::encoding::{encode_key, encode_varint, WireType};
 use prost::Message;
 
 /// The methods of etcd's KV service.
@@ -164,6 +165,27 @@ fn compare(compare: &Compare) -> PbCompare {
         range_end: Vec::new(),
         target_union: Some(union),
     }
+}
+
+/// What asks for a token. Its type has no public name.
+pub fn encoded_login(user: &str, password: &str) -> Bytes {
+    let mut message = BytesMut::new();
+    for (tag, text) in [(1, user), (2, password)] {
+        encode_key(tag, WireType::LengthDelimited, &mut message);
+        encode_varint(text.len() as u64, &mut message);
+        message.put_slice(text.as_bytes());
+    }
+    let mut bytes = BytesMut::with_capacity(PREFIX + message.len());
+    bytes.put_u8(0);
+    bytes.put_u32(message.len() as u32);
+    bytes.put_slice(&message);
+    bytes.freeze()
+}
+
+/// Of the answer to that.
+pub fn token(message: Bytes) -> Result<String> {
+    let wrong = |e: prost::DecodeError| Error::unexpected(&e.to_string());
+    PbAuthenticateResponse::decode(message).map(|answer| answer.token).map_err(wrong)
 }
 
 /// Of the answer to a range: the cluster's id and its revision.

@@ -1,5 +1,6 @@
 //! A real cluster, through etcd-client. The only place with async Rust.
 
+mod auth;
 mod choice;
 mod convert;
 mod endpoints;
@@ -7,6 +8,7 @@ mod io;
 mod leases;
 mod message;
 mod outcome;
+mod probes;
 mod progress;
 mod requests;
 mod submission;
@@ -24,6 +26,7 @@ use crate::options::Options;
 use crate::request::{Request, Response};
 use crate::signal::Once;
 use crate::timer::Timer;
+use auth::Auth;
 use endpoints::Endpoints;
 use requests::Requests;
 use std::sync::Arc;
@@ -43,7 +46,9 @@ impl EtcdBackend {
     pub fn new(urls: Vec<Url>, options: &Options, io: Arc<Io>, timer: Arc<Timer>) -> Result<Self> {
         // Streams have connections of their own, and so have leases: neither waits
         // behind a large answer.
-        let endpoints = |driver| Endpoints::new(&urls, options, driver, Arc::downgrade(&io));
+        let auth = Auth::new(options)?;
+        let endpoints =
+            |driver| Endpoints::new(&urls, options, driver, auth.clone(), Arc::downgrade(&io));
         let unary = endpoints(Driver::Callers)?;
         let leases = endpoints(Driver::Caretaker)?;
         let streams = endpoints(Driver::Caretaker)?;

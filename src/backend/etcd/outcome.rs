@@ -8,10 +8,24 @@ use crate::error::Error;
 pub enum Failure {
     /// The server's last word: not applied, and not worth another try.
     Final(Error),
+    /// Not applied: the server does not accept the token, or wants one. This is what
+    /// it says.
+    Token(String),
     /// Not applied; another try may succeed.
     NotApplied(Error),
     /// It may have been applied, or may be later.
     Unknown(String),
+}
+
+impl From<Failure> for Error {
+    /// For a request of the library's own, which changes nothing.
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Final(error) | Failure::NotApplied(error) => error,
+            Failure::Token(why) => Self::Auth(why),
+            Failure::Unknown(why) => Self::Unavailable(why),
+        }
+    }
 }
 
 pub fn of_call(error: &CallError) -> Failure {
@@ -19,6 +33,14 @@ pub fn of_call(error: &CallError) -> Failure {
         CallError::NotSeen(why) => Failure::NotApplied(Error::Unavailable(why.clone())),
         CallError::Refused(why) => of_refusal(why),
         CallError::Broken(why) => Failure::Unknown(why.clone()),
+    }
+}
+
+/// Of a connection that could not be had, and so was not used.
+pub fn of_connecting(error: Error) -> Failure {
+    match error {
+        Error::Auth(_) => Failure::Final(error),
+        error => Failure::NotApplied(error),
     }
 }
 
@@ -60,6 +82,10 @@ fn refusal(message: &str) -> Option<Failure> {
     if message.starts_with("grpc: received message larger than max") {
         return Some(Failure::Final(Error::TooLarge(text())));
     }
+    // Where the server has no text for its clients.
+    if message == "auth: revision in header is old" {
+        return Some(Failure::Token(text()));
+    }
     let reason = message.strip_prefix("etcdserver: ")?;
     Some(match reason {
         "no leader" | "too many requests" => Failure::NotApplied(Error::Unavailable(text())),
@@ -70,12 +96,10 @@ fn refusal(message: &str) -> Option<Failure> {
         "mvcc: required revision has been compacted" => Failure::Final(Error::Compacted(text())),
         "requested lease not found" => Failure::Final(Error::Lost(text())),
         "permission denied" => Failure::Final(Error::Denied(text())),
-        "user name is empty"
-        | "invalid auth token"
-        | "revision of auth store is old"
-        | "authentication failed, invalid user ID or password" => {
-            Failure::Final(Error::Auth(text()))
+        "user name is empty" | "invalid auth token" | "revision of auth store is old" => {
+            Failure::Token(text())
         }
+        "authentication failed, invalid user ID or password" => Failure::Final(Error::Auth(text())),
         "key is not provided"
         | "duplicate key given in txn request"
         | "mvcc: required revision is a future revision"
@@ -114,6 +138,15 @@ mod tests {
         assert!(matches!(of("etcdserver: no leader"), Failure::NotApplied(_)));
         let of_a_watch = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
         assert!(matches!(of(of_a_watch), Failure::Final(Error::Denied(_))));
+        for stale in [
+            "etcdserver: invalid auth token",
+            "etcdserver: revision of auth store is old",
+            "etcdserver: user name is empty",
+            "auth: revision in header is old",
+            "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
+        ] {
+            assert!(matches!(of(stale), Failure::Token(_)), "{stale}");
+        }
         assert!(matches!(
             of("etcdserver: requested lease not found"),
             Failure::Final(Error::Lost(_))

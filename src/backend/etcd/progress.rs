@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 /// A member that has not answered for so long is passed over.
 const SLOW: Duration = Duration::from_millis(500);
 
+/// How many tokens one request may use up.
+const REFRESHES: u32 = 3;
+
 /// What is known of a request, should it end now.
 #[derive(Default)]
 pub struct Progress {
@@ -28,6 +31,8 @@ struct Known {
     sent: Option<(Connected, Instant)>,
     /// An earlier attempt may have been applied.
     unknown: bool,
+    /// How often its token was not accepted.
+    rejected: u32,
     last: Option<Error>,
 }
 
@@ -80,6 +85,13 @@ impl Progress {
         self.known.hold().unknown = true;
     }
 
+    /// Its token was not accepted; whether to try again with another one.
+    pub fn may_refresh(&self) -> bool {
+        let mut known = self.known.hold();
+        known.rejected += 1;
+        known.rejected <= REFRESHES
+    }
+
     fn note(&self, error: Error) {
         self.known.hold().last = Some(error);
     }
@@ -99,6 +111,7 @@ impl Progress {
                 Some(self.ended(request, error))
             }
             Failure::Final(error) => Some(error),
+            Failure::Token(why) => Some(self.ended(request, Error::Auth(why))),
             Failure::NotApplied(error) => {
                 self.note(error);
                 None

@@ -16,7 +16,7 @@ use super::transport::{Call, CallError, Connection, Done, Outcome};
 use super::window::Window;
 use crate::backend::Completion;
 use crate::error::{Error, Result};
-use crate::request::{Range, Request, Response};
+use crate::request::{Request, Response};
 use crate::sys;
 use bytes::Bytes;
 use std::future::Future;
@@ -159,9 +159,7 @@ impl Requests {
 
     /// Has the I/O thread read answers where no thread waits for one.
     pub(super) fn rouse(&self) {
-        if let Some(connected) = self.endpoints.current() {
-            connected.connection.rouse();
-        }
+        self.endpoints.rouse();
     }
 
     /// What one attempt on the caller's thread takes, where that can be.
@@ -265,7 +263,7 @@ impl Requests {
         request: &Request,
         progress: &Progress,
     ) -> std::result::Result<Response, Failure> {
-        let connected = endpoints.connect().await.map_err(Failure::NotApplied)?;
+        let connected = endpoints.connect().await.map_err(outcome::of_connecting)?;
         if request.stores() && self.is_full() {
             self.ask_whether_full().await?;
         }
@@ -351,11 +349,17 @@ impl Requests {
             failure = Failure::Unknown(why.clone());
             self.full.store(true, Ordering::Relaxed);
         }
+        if let Failure::Token(why) = failure {
+            endpoints.succeeded(connected);
+            let again = endpoints.reject_token(connected) && progress.may_refresh();
+            let error = Error::Auth(why);
+            return Err(if again { Failure::NotApplied(error) } else { Failure::Final(error) });
+        }
         if matches!(failure, Failure::Unknown(_)) {
             progress.note_unknown();
         }
         match &failure {
-            Failure::Final(_) => endpoints.succeeded(connected),
+            Failure::Final(_) | Failure::Token(_) => endpoints.succeeded(connected),
             // The member answered; another may be able to serve the request.
             Failure::NotApplied(Error::Unavailable(why)) | Failure::Unknown(why)
                 if why.starts_with("etcdserver:") =>
@@ -375,8 +379,16 @@ impl Requests {
     /// words as one that is refused and not applied. So its outcome is unknown; from
     /// then on the alarm is asked for before a write is sent.
     async fn ask_whether_full(&self) -> std::result::Result<(), Failure> {
-        let connected = self.leases.connect().await.map_err(Failure::NotApplied)?;
-        let full = leases::is_full(&connected).await.map_err(Failure::NotApplied)?;
+        let connected = self.leases.connect().await.map_err(outcome::of_connecting)?;
+        let full = match leases::is_full(&connected).await {
+            Ok(full) => full,
+            // The next write will tell.
+            Err(Failure::Final(Error::Denied(_))) => false,
+            Err(Failure::Token(why)) if self.leases.reject_token(&connected) => {
+                return Err(Failure::NotApplied(Error::Auth(why)));
+            }
+            Err(failure) => return Err(Failure::NotApplied(failure.into())),
+        };
         self.full.store(full, Ordering::Relaxed);
         if full {
             let why = "etcdserver: mvcc: database space exceeded";
@@ -436,40 +448,24 @@ pub(super) fn begin(
 }
 
 /// A call whose outcome a task waits for.
-async fn call(connection: &Arc<Connection>, method: Method, message: Bytes) -> Outcome {
+pub(super) async fn call(connection: &Arc<Connection>, method: Method, message: Bytes) -> Outcome {
+    await_call(connection, |done| begin(connection, method, message, done)).await
+}
+
+/// Likewise, of another service.
+pub async fn unary(connection: &Arc<Connection>, method: &'static str, message: Bytes) -> Outcome {
+    await_call(connection, |done| connection.begin(method, true, message, done)).await
+}
+
+async fn await_call(
+    connection: &Arc<Connection>,
+    begin: impl FnOnce(Done) -> std::result::Result<Arc<Call>, CallError>,
+) -> Outcome {
     let (send, receive) = oneshot::channel();
-    let done = Done::Tell(Box::new(move |outcome| drop(send.send(outcome))));
-    let call = begin(connection, method, message, done)?;
+    let call = begin(Done::Tell(Box::new(move |outcome| drop(send.send(outcome)))))?;
     connection.rouse();
     let _abandoned = Abandon { connection, call };
     receive.await.unwrap_or_else(|_| Err(CallError::Broken("the call was dropped".into())))
-}
-
-/// The store's id and a revision of it that a quorum has; none where it may not be read.
-pub async fn look(connection: &Arc<Connection>) -> Result<Option<(u64, i64)>> {
-    let probe = Request::from(Range::probe());
-    let (method, message) =
-        message::encode(&probe).ok_or_else(|| Error::Internal("no message".into()))?;
-    match call(connection, method, message).await {
-        Ok(answer) => message::header(answer).map(Some),
-        Err(error) => match outcome::of_call(&error) {
-            Failure::Final(_) => Ok(None),
-            _ => Err(Error::Unavailable(error.to_string())),
-        },
-    }
-}
-
-/// Whether the state before a revision can still be read; yes where that is not
-/// certain.
-pub async fn keeps_before(connection: &Arc<Connection>, revision: i64) -> bool {
-    if revision <= 1 {
-        return true;
-    }
-    let probe = Request::from(Range { revision: revision - 1, ..Range::probe() });
-    let Some((method, message)) = message::encode(&probe) else { return true };
-    let answer = call(connection, method, message).await;
-    let failure = answer.err().map(|error| outcome::of_call(&error));
-    !matches!(failure, Some(Failure::Final(Error::Compacted(_))))
 }
 
 /// Abandons a call when dropped, which does nothing to one that is over.

@@ -1,18 +1,18 @@
 //! All watches of a store on one stream, which is made anew whenever it breaks:
 //! each watch then resumes at the first revision that it did not get.
 
+mod checks;
 mod groups;
 
 use super::convert;
 use super::endpoints::{Connected, Endpoints};
 use super::io::Io;
 use super::outcome::{self, Failure};
-use super::requests;
-use super::transport::Connection;
 use crate::backend::{Notice, Wanted, WatchSink};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
 use crate::sync::Lock;
+use bytes::Bytes;
 use etcd_client::{WatchOptions, WatchResponse, WatchResponseStream, WatchStream};
 use futures_util::FutureExt;
 use groups::{Groups, Unneeded};
@@ -31,6 +31,8 @@ const SET_UP: Duration = Duration::from_millis(1500);
 
 const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
+/// While the user is refused.
+const REFUSED: Duration = Duration::from_secs(1);
 
 pub enum Command {
     Add {
@@ -98,7 +100,9 @@ struct Task {
     /// may come without one.
     unanswered: VecDeque<i64>,
     /// Watches that the server has begun, and where, which may have missed something.
-    doubted: Vec<(i64, i64)>,
+    doubted: Vec<(i64, Bytes, i64)>,
+    /// The token of the stream is not accepted any more, says the server.
+    stale: Option<String>,
     /// Which store this is, and a revision that it had.
     cluster: Option<u64>,
     highest: i64,
@@ -121,6 +125,10 @@ enum End {
     /// No watch is left.
     Idle,
     Broken(String),
+    /// Another stream with another token is to go on where it stood.
+    Stale(String),
+    /// There is no token to be had.
+    Refused(Error),
 }
 
 impl Task {
@@ -136,6 +144,7 @@ impl Task {
             groups: Groups::default(),
             unanswered: VecDeque::new(),
             doubted: Vec::new(),
+            stale: None,
             cluster: None,
             highest: 0,
         }
@@ -155,6 +164,17 @@ impl Task {
             let why = match AssertUnwindSafe(self.stream()).catch_unwind().await {
                 Ok(End::Closed) => return,
                 Ok(End::Idle) => continue,
+                // The next token is got in its time, which is no cut.
+                Ok(End::Stale(why)) => {
+                    log(Level::Debug, || format!("watch stream is made anew: {why}"));
+                    continue;
+                }
+                Ok(End::Refused(error)) => {
+                    self.groups.refuse(&error);
+                    self.groups.leave_stream(Some(&error.to_string()));
+                    sleep(REFUSED).await;
+                    continue;
+                }
                 Ok(End::Broken(why)) => why,
                 Err(_) => "serving it failed".into(),
             };
@@ -195,13 +215,15 @@ impl Task {
         let mut creations = creations.into_iter();
         let Some(first) = creations.next() else { return End::Idle };
 
+        self.stale = None;
         let (connected, stream) = match self.set_up(first).await {
             Ok(made) => made,
-            Err(why) => return End::Broken(why),
+            Err(end) => return end,
         };
         self.endpoints.succeeded(&connected);
-        if let Err(why) = self.check_store(&connected).await {
-            return End::Broken(why);
+        let checked = self.check_store(&connected).await;
+        if let Err(failure) = checked {
+            return self.failed(&connected, failure);
         }
 
         // Requests are written by a task of their own: while the stream's window is
@@ -224,84 +246,52 @@ impl Task {
         for creation in creations {
             let _ = sends.send(Send::Create(Box::new(creation)));
         }
-        let end = self.serve(&mut answers, &sends, &connected.connection).await;
+        let end = self.serve(&mut answers, &sends, &connected).await;
         writing.abort();
-        if matches!(end, End::Broken(_)) {
-            self.endpoints.failed(&connected);
+        match &end {
+            End::Broken(_) => self.endpoints.failed(&connected),
+            End::Stale(_) => drop(self.endpoints.reject_token(&connected)),
+            _ => {}
         }
         end
     }
 
+    /// What a failure on the way to a stream, or of one, means.
+    fn failed(&self, connected: &Connected, failure: Failure) -> End {
+        match failure {
+            Failure::Token(why) => match self.endpoints.reject_token(connected) {
+                true => End::Stale(why),
+                false => End::Refused(Error::Auth(why)),
+            },
+            other => End::Broken(Error::from(other).to_string()),
+        }
+    }
+
     /// A stream with its first watch.
-    async fn set_up(
-        &self,
-        first: Creation,
-    ) -> std::result::Result<(Connected, WatchStream), String> {
+    async fn set_up(&self, first: Creation) -> std::result::Result<(Connected, WatchStream), End> {
         let deadline = (Instant::now() + SET_UP).into();
-        let too_late = |_| "no answer in time".to_owned();
+        let broken = |error: Error| match error {
+            Error::Auth(_) => End::Refused(error),
+            error => End::Broken(error.to_string()),
+        };
+        let too_late = |_| End::Broken("no answer in time".into());
         let connecting = timeout_at(deadline, self.endpoints.connect()).await;
-        let connected = connecting.map_err(too_late)?.map_err(|e| e.to_string())?;
-        let client = connected.client().await.map_err(|e| e.to_string())?;
+        let connected = connecting.map_err(too_late)?.map_err(broken)?;
+        let client = connected.client().await.map_err(broken)?;
         let mut client = client.watch_client().max_decoding_message_size(usize::MAX);
         match timeout_at(deadline, client.watch(first.key, Some(first.options))).await {
             Ok(Ok(stream)) => Ok((connected, stream)),
-            Ok(Err(error)) => {
-                self.endpoints.failed(&connected);
-                Err(outcome::text(&error))
-            }
+            Ok(Err(error)) => match outcome::classify(&error) {
+                failure @ Failure::Token(_) => Err(self.failed(&connected, failure)),
+                _ => {
+                    self.endpoints.failed(&connected);
+                    Err(End::Broken(outcome::text(&error)))
+                }
+            },
             Err(late) => {
                 self.endpoints.pass_over(&connected);
                 Err(too_late(late))
             }
-        }
-    }
-
-    /// Ends all watches where the store is not the one that they were of: on another
-    /// one, or one that was restored from a backup, they would wait for revisions that
-    /// others have, or that are yet to come.
-    async fn check_store(&mut self, connected: &Connected) -> std::result::Result<(), String> {
-        let deadline = (Instant::now() + SET_UP).into();
-        let seen = timeout_at(deadline, requests::look(&connected.connection))
-            .await
-            .map_err(|_| "no answer to a read in time".to_owned())?
-            .map_err(|e| e.to_string())?;
-        let Some((cluster, revision)) = seen else { return Ok(()) };
-        let another = self.cluster.replace(cluster).is_some_and(|known| known != cluster);
-        if another || revision < self.highest {
-            self.highest = 0;
-            for group in self.groups.ids() {
-                self.groups.end(group, Notice::Replaced);
-            }
-        }
-        self.highest = self.highest.max(revision);
-        self.check_starts(&connected.connection).await
-    }
-
-    /// A server that compacted a deletion which a watch is to begin with neither tells
-    /// of it nor that it is compacted. But it does not read the state before it.
-    async fn check_starts(
-        &mut self,
-        connection: &Arc<Connection>,
-    ) -> std::result::Result<(), String> {
-        let Some(oldest) = self.groups.oldest_start() else { return Ok(()) };
-        let deadline = (Instant::now() + SET_UP).into();
-        let kept = timeout_at(deadline, requests::keeps_before(connection, oldest)).await;
-        if !kept.map_err(|_| "no answer to a read in time".to_owned())? {
-            self.groups.ids().into_iter().for_each(|group| self.groups.doubt(group));
-        }
-        Ok(())
-    }
-
-    fn check_doubted(&mut self, connection: &Arc<Connection>) {
-        for (server_id, start) in self.doubted.drain(..) {
-            let (own, connection) = (self.own.clone(), connection.clone());
-            tokio::spawn(async move {
-                if !requests::keeps_before(&connection, start).await {
-                    if let Some(own) = own.upgrade() {
-                        let _ = own.send(Command::Compacted(server_id));
-                    }
-                }
-            });
         }
     }
 
@@ -317,7 +307,7 @@ impl Task {
         &mut self,
         answers: &mut WatchResponseStream,
         sends: &UnboundedSender<Send>,
-        connection: &Arc<Connection>,
+        connected: &Connected,
     ) -> End {
         loop {
             tokio::select! {
@@ -326,12 +316,15 @@ impl Task {
                     Ok(Some(answer)) => match self.take(answer) {
                         Ok(unneeded) => {
                             cancel(unneeded, sends);
-                            self.check_doubted(connection);
+                            self.check_doubted(&connected.connection);
+                            if let Some(why) = self.stale.take() {
+                                return End::Stale(why);
+                            }
                         }
                         Err(error) => return End::Broken(error.to_string()),
                     },
                     Ok(None) => return End::Broken("the server ended it".into()),
-                    Err(error) => return End::Broken(outcome::text(&error)),
+                    Err(error) => return self.failed(connected, outcome::classify(&error)),
                 },
                 command = self.commands.recv() => match command {
                     None | Some(Command::Close) => return End::Closed,
@@ -381,8 +374,8 @@ impl Task {
             return self.refused(group, answer.cancel_reason());
         }
         if answer.created() {
-            if let Some(start) = self.groups.doubted_start(group) {
-                self.doubted.push((server_id, start));
+            if let Some((key, start)) = self.groups.doubted_start(group) {
+                self.doubted.push((server_id, key, start));
             }
             return Ok(self.groups.confirm(group));
         }
@@ -402,6 +395,13 @@ impl Task {
         match outcome::of_refusal(reason) {
             Failure::Final(error @ (Error::Denied(_) | Error::Auth(_) | Error::Invalid(_))) => {
                 self.groups.end(group, Notice::Failed(error));
+                Ok(Vec::new())
+            }
+            Failure::Token(why) => {
+                match self.endpoints.has_user() {
+                    true => self.stale = Some(why),
+                    false => self.groups.end(group, Notice::Failed(Error::Auth(why))),
+                }
                 Ok(Vec::new())
             }
             // For any other reason it is tried again, with all others on a new stream.

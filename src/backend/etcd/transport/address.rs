@@ -1,8 +1,10 @@
 //! The head of a request.
 
+use super::token::Token;
 use crate::endpoint::Url;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use std::sync::Arc;
 
 /// etcd's word for it.
 const HAS_LEADER: &str = "hasleader";
@@ -12,10 +14,11 @@ pub struct Address {
     scheme: Scheme,
     authority: Option<Authority>,
     headers: HeaderMap,
+    token: Option<Arc<Token>>,
 }
 
 impl Address {
-    pub fn new(url: &Url) -> Self {
+    pub fn new(url: &Url, token: Option<Arc<Token>>) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
         headers.insert("te", HeaderValue::from_static("trailers"));
@@ -24,6 +27,7 @@ impl Address {
             scheme: if url.tls { Scheme::HTTPS } else { Scheme::HTTP },
             authority: format!("{}:{}", url.host, url.port).parse().ok(),
             headers,
+            token,
         }
     }
 
@@ -33,6 +37,13 @@ impl Address {
         parts.authority = self.authority.clone();
         parts.path_and_query = path;
         Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// Shows who asks, where that is known.
+    pub fn sign(&self, method: &str, head: &mut HeaderMap) {
+        if let Some(token) = &self.token {
+            token.sign(method, head);
+        }
     }
 
     /// `leader`: to be refused by a member that has none.
@@ -45,6 +56,7 @@ impl Address {
         if !leader {
             request.headers_mut().remove(HAS_LEADER);
         }
+        self.sign(method, request.headers_mut());
         request
     }
 }

@@ -31,7 +31,7 @@ impl Service<http::Request<Body>> for OverConnection {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        head.uri = self.0.uri(head.uri.path_and_query());
+        self.0.address(&mut head);
         // HTTP/2 has them in the URI, and would send them twice.
         head.extensions.clear();
         let sent = self.0.requests().send_request(http::Request::from_parts(head, ()), false);

@@ -14,14 +14,11 @@ use super::dial::{news, Ready};
 use super::liveness::{Liveness, Use};
 use super::socket::Flow;
 use super::wire::{Wire, HOLD};
-use crate::endpoint::Url;
 use crate::log::{log, Level};
 use crate::sync::Lock;
 use crate::sys;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::uri::PathAndQuery;
-use http::Uri;
 use once_cell::sync::OnceCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -121,7 +118,7 @@ impl Wake for Wakeup {
 impl Connection {
     /// On the I/O thread.
     pub fn start(
-        url: &Url,
+        to: Address,
         flow: Arc<Flow>,
         http2: Http2,
         requests: SendRequest<Bytes>,
@@ -137,7 +134,7 @@ impl Connection {
             due: AtomicBool::new(false),
             flow,
             requests,
-            to: Address::new(url),
+            to,
             news: Arc::default(),
             board: Mutex::default(),
             calls_made: AtomicU64::new(0),
@@ -560,8 +557,11 @@ impl Connection {
         self.requests.clone()
     }
 
-    pub fn uri(&self, path: Option<&PathAndQuery>) -> Uri {
-        self.to.uri(path.cloned())
+    /// Makes the head of a stream's request one for this endpoint.
+    pub fn address(&self, head: &mut http::request::Parts) {
+        let path = head.uri.path_and_query().cloned();
+        self.to.sign(head.uri.path(), &mut head.headers);
+        head.uri = self.to.uri(path);
     }
 }
 

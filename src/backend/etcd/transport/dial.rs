@@ -1,9 +1,11 @@
 //! Makes connections: name look-up, TCP, TLS, and HTTP/2 up to the server's first
 //! word, all within one time limit. Until then nothing was asked of the server.
 
+use super::address::Address;
 use super::connection::{Connection, Driver};
 use super::socket::{Flow, Socket};
 use super::tls::Tls;
+use super::token::Token;
 use super::wire::{is_tls, Line, Wire};
 use crate::endpoint::Url;
 use crate::error::{Error, Result};
@@ -39,15 +41,21 @@ pub struct Dialer {
     tls: Option<Tls>,
     keepalive: Duration,
     driver: Driver,
+    token: Option<Arc<Token>>,
     looking_up: Arc<AtomicBool>,
 }
 
 impl Dialer {
     /// Checks everything that can be checked without the network.
-    pub fn new(url: Url, options: &Options, driver: Driver) -> Result<Self> {
+    pub fn new(
+        url: Url,
+        options: &Options,
+        driver: Driver,
+        token: Option<Arc<Token>>,
+    ) -> Result<Self> {
         let tls = if url.tls { Some(Tls::new(&url, options)?) } else { None };
         let keepalive = options.keepalive;
-        Ok(Self { url, tls, keepalive, driver, looking_up: Arc::default() })
+        Ok(Self { url, tls, keepalive, driver, token, looking_up: Arc::default() })
     }
 
     pub async fn dial(&self) -> Result<Arc<Connection>> {
@@ -115,7 +123,8 @@ impl Dialer {
         });
         greeted.await.map_err(|e| e.to_string())??;
         drop(ready);
-        Ok(Connection::start(&self.url, flow, http2, requests, self.keepalive, self.driver))
+        let to = Address::new(&self.url, self.token.clone());
+        Ok(Connection::start(to, flow, http2, requests, self.keepalive, self.driver))
     }
 
     /// The kernel's own, which find a host that is gone while nothing is asked of it:

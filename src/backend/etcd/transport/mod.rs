@@ -10,9 +10,11 @@ mod dial;
 mod liveness;
 mod socket;
 mod tls;
+mod token;
 mod wire;
 
 pub use call::{Call, CallError, Done, Outcome, PREFIX};
 pub use channel::channel;
 pub use connection::{Connection, Driver};
 pub use dial::Dialer;
+pub use token::{Token, AUTHENTICATE};

@@ -1,7 +1,9 @@
 //! Who wants which changes. Watchers of one range share one watch of the server.
 
 use crate::backend::{Notice, Wanted, WatchSink};
+use crate::error::Error;
 use crate::types::{Event, KeyRange};
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ struct Group {
     server_id: i64,
     /// By the server, on the present stream.
     confirmed: bool,
+    /// Likewise, on this stream or an earlier one.
+    begun: bool,
     /// What it begins with may be compacted, and the server would not say so.
     unsure: bool,
     members: Vec<Member>,
@@ -71,6 +75,7 @@ impl Groups {
             wanted,
             server_id: 0,
             confirmed: false,
+            begun: false,
             unsure: false,
             members: vec![member],
             partial: Vec::new(),
@@ -80,8 +85,23 @@ impl Groups {
     }
 
     /// The first revision that any of them has not got.
-    pub fn oldest_start(&self) -> Option<i64> {
-        self.all.values().map(|group| group.wanted.start).min()
+    pub fn oldest_start(&self) -> Option<(Bytes, i64)> {
+        let oldest = self.all.values().min_by_key(|group| group.wanted.start)?;
+        Some((oldest.wanted.keys.key.clone(), oldest.wanted.start))
+    }
+
+    /// A key of each.
+    pub fn keys(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.all.values().map(|group| group.wanted.keys.key.clone())
+    }
+
+    /// The server lets the user begin no watch. Those that it let before go on when it
+    /// does again.
+    pub fn refuse(&mut self, why: &Error) {
+        let unbegun = self.all.iter().filter(|(_, group)| !group.begun);
+        for group in unbegun.map(|(group, _)| *group).collect::<Vec<_>>() {
+            self.end(group, Notice::Failed(why.clone()));
+        }
     }
 
     pub fn doubt(&mut self, group: u64) {
@@ -91,9 +111,10 @@ impl Groups {
     }
 
     /// Where a group begins that was doubted; once.
-    pub fn doubted_start(&mut self, group: u64) -> Option<i64> {
+    pub fn doubted_start(&mut self, group: u64) -> Option<(Bytes, i64)> {
         let group = self.all.get_mut(&group)?;
-        std::mem::take(&mut group.unsure).then_some(group.wanted.start)
+        let at = || (group.wanted.keys.key.clone(), group.wanted.start);
+        std::mem::take(&mut group.unsure).then(at)
     }
 
     pub fn start(&self, group: u64) -> Option<i64> {
@@ -138,6 +159,7 @@ impl Groups {
     pub fn confirm(&mut self, group: u64) -> Unneeded {
         if let Some(group) = self.all.get_mut(&group) {
             group.confirmed = true;
+            group.begun = true;
         }
         self.tell(group, |_| Some(Notice::Started))
     }

@@ -26,7 +26,7 @@ impl WatchSink for Seen {
 /// A task with two watches from revision 5 on, which stand on a stream as 1 and 2.
 fn task(sinks: [&Arc<Seen>; 2]) -> Task {
     let io = Weak::new();
-    let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, io);
+    let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, None, io);
     let endpoints = endpoints.expect("no endpoint");
     let mut task = Task::new(endpoints, unbounded_channel().0.downgrade(), unbounded_channel().1);
     for (id, sink) in sinks.into_iter().enumerate() {
