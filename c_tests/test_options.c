@@ -90,7 +90,6 @@ static void insecure_does_nothing_on_http_and_mem(void) {
 
 static void what_is_not_built_yet_is_named(void) {
   static const char *const items[][2] = {
-      {"sync=30s", "sync"},
       {"dispatch=poll", "dispatch"},
   };
   for (size_t i = 0; i < sizeof items / sizeof *items; i++) {

@@ -49,7 +49,7 @@ impl Endpoint {
 }
 
 impl Url {
-    fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
         let invalid = |why: &str| Error::Invalid(format!("endpoint \"{text}\": {why}"));
         let (tls, rest) = match text.split_once("://") {

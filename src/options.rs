@@ -43,6 +43,7 @@ struct Item {
 pub struct Options {
     pub timeout: Duration,
     pub wait: Duration,
+    pub sync: Duration,
     pub close_timeout: Duration,
     pub temp_ttl: Duration,
     pub lock: String,
@@ -204,9 +205,9 @@ const TABLE: &[Item] = &[
     Item {
         name: "sync",
         default: "0",
-        built: Built::NotYet,
-        kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |_, _| () },
-        meaning: "how often the list of members is refreshed",
+        built: Built::Yes,
+        kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |o, v| o.sync = v },
+        meaning: "how often the cluster tells its members, which replace the given ones; 0: never",
     },
 ];
 
@@ -215,6 +216,7 @@ impl Default for Options {
         Self {
             timeout: 5 * S,
             wait: Duration::ZERO,
+            sync: Duration::ZERO,
             close_timeout: 2 * S,
             temp_ttl: 10 * S,
             lock: "hbtd_dist_lock".into(),

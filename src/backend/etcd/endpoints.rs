@@ -10,6 +10,7 @@ use crate::log::{log, Level};
 use crate::options::Options;
 use crate::sync::Lock;
 use etcd_client::{Client, ConnectOptions};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 use tokio::time::sleep;
@@ -19,9 +20,12 @@ pub struct Endpoints {
     io: Weak<Io>,
     /// None where there is no user.
     auth: Option<Arc<Auth>>,
-    all: Vec<Member>,
-    choice: Mutex<Choice>,
+    dialer: Box<MakeDialer>,
+    choice: Mutex<Choice<Member>>,
+    closed: AtomicBool,
 }
+
+type MakeDialer = dyn Fn(&Url) -> Result<Dialer> + Send + Sync;
 
 struct Member {
     dialer: Dialer,
@@ -41,7 +45,7 @@ struct Held {
 #[derive(Clone)]
 pub struct Connected {
     pub connection: Arc<Connection>,
-    member: usize,
+    member: Arc<Member>,
     /// Which token its requests carry, or a later one.
     token: u64,
 }
@@ -64,14 +68,55 @@ impl Endpoints {
         auth: Option<Arc<Auth>>,
         io: Weak<Io>,
     ) -> Result<Arc<Self>> {
-        let member = |url: &Url| {
-            let token = auth.as_ref().map(|auth| auth.token().clone());
-            let dialer = Dialer::new(url.clone(), options, driver, token)?;
-            Ok(Member { dialer, dialing: Default::default(), connection: Mutex::default() })
+        let (options, token) = (options.clone(), auth.as_ref().map(|auth| auth.token().clone()));
+        let dialer = move |url: &Url| Dialer::new(url.clone(), &options, driver, token.clone());
+        let all = urls.iter().map(|url| Member::new(dialer(url)?)).collect::<Result<_>>()?;
+        let (choice, dialer) = (Mutex::new(Choice::new(all)), Box::new(dialer));
+        let closed = AtomicBool::new(false);
+        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), io, auth, dialer, choice, closed }))
+    }
+
+    /// Whether there is a connection to this URL, or can be.
+    pub async fn reaches(&self, url: &Url) -> bool {
+        let held = {
+            let choice = self.choice.hold();
+            let mut members = choice.members().filter(|member| member.dialer.url == *url);
+            members.any(|member| member.held().is_some())
         };
-        let all: Vec<Member> = urls.iter().map(member).collect::<Result<_>>()?;
-        let choice = Mutex::new(Choice::new(all.len()));
-        Ok(Arc::new_cyclic(|me| Self { me: me.clone(), io, auth, all, choice }))
+        let Ok(dialer) = (self.dialer)(url) else { return false };
+        held || match dialer.dial().await {
+            Ok(connection) => {
+                connection.retire();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// From now on these are the members. The calls under way to others go on.
+    pub fn replace(&self, urls: &[Url]) -> Result<()> {
+        let mut choice = self.choice.hold();
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        let known = |url: &Url| choice.members().find(|member| member.dialer.url == *url).cloned();
+        let member = |url: &Url| match known(url) {
+            Some(member) => Ok(member),
+            None => Member::new((self.dialer)(url)?),
+        };
+        let all: Vec<_> = urls.iter().map(member).collect::<Result<_>>()?;
+        let gone = |member: &&Arc<Member>| !all.iter().any(|it| Arc::ptr_eq(it, member));
+        for member in choice.members().filter(gone) {
+            log(Level::Info, || format!("{} is no member any more", member.dialer.url));
+            member.end(|connection| connection.retire());
+        }
+        for member in &all {
+            if known(&member.dialer.url).is_none() {
+                log(Level::Info, || format!("{} is a member", member.dialer.url));
+            }
+        }
+        choice.replace(all);
+        Ok(())
     }
 
     /// The connection to the member of choice, if there is one that takes requests.
@@ -80,22 +125,19 @@ impl Endpoints {
             None => 0,
             Some(auth) => auth.token().accepted()?,
         };
-        let member = self.choice.hold().pick();
-        self.held(member).map(|connected| Connected { token, ..connected })
+        let member = self.pick();
+        member.held().map(|connection| Connected { connection, member, token })
     }
 
     /// Has the I/O thread read answers where no thread waits for one.
     pub fn rouse(&self) {
-        let member = self.choice.hold().pick();
-        if let Some(connected) = self.held(member) {
-            connected.connection.rouse();
+        if let Some(connection) = self.pick().held() {
+            connection.rouse();
         }
     }
 
-    fn held(&self, member: usize) -> Option<Connected> {
-        let held = self.all[member].connection.hold();
-        let connection = held.connection.as_ref().filter(|connection| connection.is_usable())?;
-        Some(Connected { connection: connection.clone(), member, token: 0 })
+    fn pick(&self) -> Arc<Member> {
+        self.choice.hold().pick().clone()
     }
 
     /// A connection to the member of choice that takes the user's requests. A failure
@@ -128,12 +170,12 @@ impl Endpoints {
     }
 
     async fn reach(&self) -> Result<Connected> {
-        let index = self.choice.hold().pick();
-        let member = &self.all[index];
+        let member = self.pick();
+        let connected = |connection| Connected { connection, member: member.clone(), token: 0 };
         let asked = Instant::now();
         let mut failed = member.dialing.lock().await;
-        if let Some(connected) = self.held(index) {
-            return Ok(connected);
+        if let Some(connection) = member.held() {
+            return Ok(connected(connection));
         }
         // What failed while this request waited for its turn failed for it too.
         match &*failed {
@@ -141,7 +183,7 @@ impl Endpoints {
             _ => {}
         }
         // A request may be dropped while it connects: that member did not answer.
-        let left_out = LeaveOut { endpoints: self, member: index };
+        let left_out = LeaveOut { endpoints: self, member: &member };
         let dialed = member.dialer.dial().await;
         std::mem::forget(left_out);
         match dialed {
@@ -151,34 +193,37 @@ impl Endpoints {
                 let mut held = member.connection.hold();
                 if held.closed {
                     connection.close();
-                    return Err(Error::Closed);
+                    return Err(match self.closed.load(Ordering::SeqCst) {
+                        true => Error::Closed,
+                        false => Error::Unavailable("it is no member any more".into()),
+                    });
                 }
                 held.connection = Some(connection.clone());
-                Ok(Connected { connection, member: index, token: 0 })
+                Ok(connected(connection))
             }
             Err(error) => {
                 log(Level::Debug, || format!("{} not connected: {error}", member.dialer.url));
                 *failed = Some((Instant::now(), error.clone()));
-                self.leave_out(index);
+                self.leave_out(&member);
                 Err(error)
             }
         }
     }
 
     pub fn succeeded(&self, connected: &Connected) {
-        self.choice.hold().back(connected.member);
+        self.choice.hold().back(&connected.member);
     }
 
     /// The connection is not to be used again, and the member not for a while.
     pub fn failed(&self, connected: &Connected) {
         if self.renounce(connected) {
-            self.leave_out(connected.member);
+            self.leave_out(&connected.member);
         }
     }
 
     /// The connection takes no further calls, which is no fault of the member.
     pub fn renounce(&self, connected: &Connected) -> bool {
-        let mut held = self.all[connected.member].connection.hold();
+        let mut held = connected.member.connection.hold();
         let is_held =
             held.connection.as_ref().is_some_and(|held| Arc::ptr_eq(held, &connected.connection));
         if is_held {
@@ -190,7 +235,7 @@ impl Endpoints {
 
     /// The member works, but cannot serve this request: the next one is to try.
     pub fn pass_over(&self, connected: &Connected) {
-        self.leave_out(connected.member);
+        self.leave_out(&connected.member);
     }
 
     /// Whether a member that did not fail lately is left to try at once.
@@ -198,36 +243,53 @@ impl Endpoints {
         self.choice.hold().has_healthy()
     }
 
-    fn connections(&self) -> Vec<Arc<Connection>> {
-        self.all.iter().filter_map(|member| member.connection.hold().connection.clone()).collect()
-    }
-
     /// Ends all calls that were begun before.
     pub fn abort(&self) {
-        self.connections().iter().for_each(|connection| connection.abort());
+        let members: Vec<_> = self.choice.hold().members().cloned().collect();
+        let connections =
+            members.iter().filter_map(|member| member.connection.hold().connection.clone());
+        connections.for_each(|connection| connection.abort());
     }
 
     /// Ends all connections, and makes no others.
     pub fn close(&self) {
-        for member in &self.all {
-            let mut held = member.connection.hold();
-            held.closed = true;
-            if let Some(connection) = held.connection.take() {
-                connection.close();
-            }
-        }
+        self.closed.store(true, Ordering::SeqCst);
+        let members: Vec<_> = self.choice.hold().members().cloned().collect();
+        members.iter().for_each(|member| member.end(|connection| connection.close()));
     }
 
     /// Until a probe finds the member well again. One that is alone is never left
     /// out for long: there is nobody else to ask.
-    fn leave_out(&self, member: usize) {
-        let newly = self.choice.hold().leave_out(member, Instant::now());
-        if !newly || self.all.len() == 1 {
+    fn leave_out(&self, member: &Arc<Member>) {
+        if !self.choice.hold().leave_out(member, Instant::now()) {
             return;
         }
-        let (me, io) = (self.me.clone(), self.io.upgrade());
-        if let Some(io) = io {
+        let (me, member) = (self.me.clone(), member.clone());
+        if let Some(io) = self.io.upgrade() {
             io.post(move || drop(tokio::spawn(probe(me, member))));
+        }
+    }
+}
+
+impl Member {
+    fn new(dialer: Dialer) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { dialer, dialing: Default::default(), connection: Mutex::default() }))
+    }
+
+    fn held(&self) -> Option<Arc<Connection>> {
+        let held = self.connection.hold();
+        held.connection.clone().filter(|connection| connection.is_usable())
+    }
+
+    /// No connection is made any more; the one there is, is ended so.
+    fn end(&self, how: impl FnOnce(&Connection)) {
+        let connection = {
+            let mut held = self.connection.hold();
+            held.closed = true;
+            held.connection.take()
+        };
+        if let Some(connection) = connection {
+            how(&connection);
         }
     }
 }
@@ -239,19 +301,19 @@ impl Drop for Endpoints {
 }
 
 /// Connects to a member that is left out until that works.
-async fn probe(endpoints: Weak<Endpoints>, member: usize) {
+async fn probe(endpoints: Weak<Endpoints>, member: Arc<Member>) {
     let mut pause = LEAVE_OUT;
     loop {
         sleep(pause).await;
         pause = (pause * 2).min(LEAVE_OUT_MOST);
         let Some(endpoints) = endpoints.upgrade() else { return };
-        if !endpoints.choice.hold().is_out(member) {
+        if !endpoints.choice.hold().is_out(&member) {
             return;
         }
-        if let Ok(connection) = endpoints.all[member].dialer.dial().await {
+        if let Ok(connection) = member.dialer.dial().await {
             connection.retire();
-            log(Level::Info, || format!("{} is back", endpoints.all[member].dialer.url));
-            return endpoints.choice.hold().back(member);
+            log(Level::Info, || format!("{} is back", member.dialer.url));
+            return endpoints.choice.hold().back(&member);
         }
     }
 }
@@ -259,7 +321,7 @@ async fn probe(endpoints: Weak<Endpoints>, member: usize) {
 /// Leaves a member out when dropped.
 struct LeaveOut<'a> {
     endpoints: &'a Endpoints,
-    member: usize,
+    member: &'a Arc<Member>,
 }
 
 impl Drop for LeaveOut<'_> {

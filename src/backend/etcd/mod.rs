@@ -6,6 +6,7 @@ mod convert;
 mod endpoints;
 mod io;
 mod leases;
+mod members;
 mod message;
 mod outcome;
 mod probes;
@@ -52,6 +53,9 @@ impl EtcdBackend {
         let unary = endpoints(Driver::Callers)?;
         let leases = endpoints(Driver::Caretaker)?;
         let streams = endpoints(Driver::Caretaker)?;
+        if !options.sync.is_zero() {
+            members::follow(&io, options.sync, urls.clone(), &[&leases, &unary, &streams]);
+        }
         let watches = Arc::new(Watches::new(streams));
         Ok(Self { io, timer, requests: Arc::new(Requests::new(unary, leases)), watches })
     }

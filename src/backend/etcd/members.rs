@@ -1,0 +1,74 @@
+//! The option `sync`: the members as the cluster itself knows them.
+
+use super::endpoints::Endpoints;
+use super::io::Io;
+use crate::endpoint::Url;
+use crate::error::{Error, Result};
+use crate::log::{log, Level};
+use etcd_client::MemberListResponse;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// How long asking for the list may take, a look at its members included.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Asks for the list, at once and whenever this time is over, until the endpoints are
+/// closed. While nobody answers, the members that were given are tried as well.
+pub fn follow(io: &Io, every: Duration, given: Vec<Url>, all: &[&Arc<Endpoints>]) {
+    let all: Vec<_> = all.iter().map(|endpoints| Arc::downgrade(endpoints)).collect();
+    io.post(move || {
+        tokio::spawn(async move {
+            let mut known = given.clone();
+            while let Some(asked) = all.first().and_then(Weak::upgrade) {
+                let members = match timeout(ATTEMPT, ask(&asked)).await {
+                    Ok(Ok(members)) => {
+                        known.clone_from(&members);
+                        members
+                    }
+                    failed => {
+                        log(Level::Debug, || format!("no list of members: {failed:?}"));
+                        let more = given.iter().filter(|url| !known.contains(url));
+                        known.iter().chain(more).cloned().collect()
+                    }
+                };
+                drop(asked);
+                for endpoints in all.iter().filter_map(Weak::upgrade) {
+                    match endpoints.replace(&members) {
+                        Ok(()) => {}
+                        Err(Error::Closed) => return,
+                        Err(error) => log(Level::Warn, || format!("list of members: {error}")),
+                    }
+                }
+                sleep(every).await;
+            }
+        });
+    });
+}
+
+/// The client URLs of all members that serve clients.
+async fn ask(endpoints: &Arc<Endpoints>) -> Result<Vec<Url>> {
+    let connected = endpoints.connect().await?;
+    let answer = connected.client().await?.member_list().await;
+    let urls = urls(&answer.map_err(|error| Error::Unavailable(error.to_string()))?);
+    // What members advertise need not lead to them from here.
+    for url in &urls {
+        if endpoints.reaches(url).await {
+            return Ok(urls);
+        }
+    }
+    Err(Error::Unavailable("none of those in the list can be reached".into()))
+}
+
+fn urls(answer: &MemberListResponse) -> Vec<Url> {
+    let serving = answer.members().iter().filter(|member| !member.is_learner());
+    let mut urls = Vec::new();
+    for text in serving.flat_map(|member| member.client_urls()) {
+        match Url::parse(text) {
+            Ok(url) if urls.contains(&url) => {}
+            Ok(url) => urls.push(url),
+            Err(error) => log(Level::Debug, || format!("a member's URL is passed over: {error}")),
+        }
+    }
+    urls
+}
