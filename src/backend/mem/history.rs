@@ -18,7 +18,10 @@ pub struct History {
     revision: i64,
     /// Revisions below this one are gone.
     compacted: i64,
-    keys: BTreeMap<Bytes, Versions>,
+    /// The keys that are there, and those that only were: reading what is there must
+    /// not take longer for all that was.
+    there: BTreeMap<Bytes, Versions>,
+    gone: BTreeMap<Bytes, Versions>,
     log: VecDeque<(i64, Vec<Event>)>,
     log_bytes: usize,
 }
@@ -43,7 +46,8 @@ impl Default for History {
         Self {
             revision: 1,
             compacted: 0,
-            keys: BTreeMap::new(),
+            there: BTreeMap::new(),
+            gone: BTreeMap::new(),
             log: VecDeque::new(),
             log_bytes: 0,
         }
@@ -56,7 +60,7 @@ impl History {
     }
 
     pub fn newest(&self, key: &[u8]) -> Option<&KeyValue> {
-        self.keys.get(key)?.back()?.live()
+        self.there.get(key)?.back()?.live()
     }
 
     pub fn check_revision(&self, revision: i64) -> Result<()> {
@@ -94,27 +98,22 @@ impl History {
         Ok(found)
     }
 
-    /// What was live in a range at a revision; 0 for now.
-    fn at<'a>(&'a self, keys: &KeyRange, revision: i64) -> impl Iterator<Item = &'a KeyValue> {
-        let revision = if revision > 0 { revision } else { i64::MAX };
-        self.versions(keys).filter_map(move |(_, versions)| {
+    /// What was there in a range at a revision; 0 for now.
+    fn at<'a>(
+        &'a self,
+        keys: &KeyRange,
+        revision: i64,
+    ) -> Box<dyn Iterator<Item = &'a KeyValue> + 'a> {
+        let there = self.there.range::<[u8], _>(bounds(keys));
+        if revision <= 0 {
+            return Box::new(there.filter_map(|(_, versions)| versions.back()?.live()));
+        }
+        let mut all: Vec<_> = there.chain(self.gone.range::<[u8], _>(bounds(keys))).collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        Box::new(all.into_iter().filter_map(move |(_, versions)| {
             let newer = versions.partition_point(|version| version.kv.mod_revision <= revision);
             versions.get(newer.checked_sub(1)?)?.live()
-        })
-    }
-
-    fn versions<'a>(&'a self, keys: &KeyRange) -> impl Iterator<Item = (&'a Bytes, &'a Versions)> {
-        let from = &keys.key[..];
-        let (first, last) = match &keys.end {
-            RangeEnd::Single => (Bound::Included(from), Bound::Included(from)),
-            // BTreeMap panics where the end is below the start.
-            RangeEnd::Before(end) if end[..] <= *from => {
-                (Bound::Included(from), Bound::Excluded(from))
-            }
-            RangeEnd::Before(end) => (Bound::Included(from), Bound::Excluded(&end[..])),
-            RangeEnd::Unbounded => (Bound::Included(from), Bound::Unbounded),
-        };
-        self.keys.range::<[u8], _>((first, last))
+        }))
     }
 
     pub fn live(&self, keys: &KeyRange) -> Vec<KeyValue> {
@@ -122,12 +121,21 @@ impl History {
     }
 
     pub fn put(&mut self, kv: KeyValue) {
-        self.keys.entry(kv.key.clone()).or_default().push_back(Version { kv, deleted: false });
+        let key = kv.key.clone();
+        let version = Version { kv, deleted: false };
+        if let Some(versions) = self.there.get_mut(&key) {
+            return versions.push_back(version);
+        }
+        let mut versions = self.gone.remove(&key).unwrap_or_default();
+        versions.push_back(version);
+        self.there.insert(key, versions);
     }
 
     pub fn delete(&mut self, key: Bytes, revision: i64) {
         let kv = KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
-        self.keys.entry(key).or_default().push_back(Version { kv, deleted: true });
+        let mut versions = self.there.remove(&key).unwrap_or_default();
+        versions.push_back(Version { kv, deleted: true });
+        self.gone.insert(key, versions);
     }
 
     /// Enters the changes of one revision, made by `put` and `delete`, in the log.
@@ -153,13 +161,15 @@ impl History {
         self.log_bytes -= size(&events);
         self.compacted = revision + 1;
         for event in events {
-            let Some(versions) = self.keys.get_mut(&event.kv.key) else { continue };
+            let key = &event.kv.key;
+            let versions = self.there.get_mut(key).or_else(|| self.gone.get_mut(key));
+            let Some(versions) = versions else { continue };
             // The newest version at or below the compacted revision is still read.
             while versions.get(1).is_some_and(|next| next.kv.mod_revision <= self.compacted) {
                 versions.pop_front();
             }
             if versions.len() == 1 && versions[0].deleted {
-                self.keys.remove(&event.kv.key);
+                self.gone.remove(key);
             }
         }
     }
@@ -179,10 +189,53 @@ impl History {
     }
 }
 
+fn bounds(keys: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    let from = &keys.key[..];
+    match &keys.end {
+        RangeEnd::Single => (Bound::Included(from), Bound::Included(from)),
+        // BTreeMap panics where the end is below the start.
+        RangeEnd::Before(end) if end[..] <= *from => (Bound::Included(from), Bound::Excluded(from)),
+        RangeEnd::Before(end) => (Bound::Included(from), Bound::Excluded(&end[..])),
+        RangeEnd::Unbounded => (Bound::Included(from), Bound::Unbounded),
+    }
+}
+
 fn size(events: &[Event]) -> usize {
     let of = |event: &Event| {
         let prev = event.prev.as_ref().map_or(0, |prev| prev.value.len());
         event.kv.key.len() + event.kv.value.len() + prev + ENTRY
     };
     events.iter().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::EventKind;
+
+    #[test]
+    fn keys_that_are_gone_are_apart_and_forgotten_by_compaction() {
+        let (mut history, all) = (History::default(), KeyRange::prefix(b""));
+        let kv =
+            |revision| KeyValue { key: "a".into(), mod_revision: revision, ..Default::default() };
+        let event = |kv: KeyValue, kind| vec![Event { kind, kv, prev: None }];
+        let at = |history: &History, revision| history.at(&all, revision).count();
+        history.put(kv(2));
+        history.commit(2, event(kv(2), EventKind::Put));
+        history.delete("a".into(), 3);
+        history.commit(3, event(kv(3), EventKind::Delete));
+        assert_eq!((history.there.len(), history.gone.len()), (0, 1));
+        assert_eq!((at(&history, 0), at(&history, 2), at(&history, 3)), (0, 1, 0));
+        history.put(kv(4));
+        history.commit(4, event(kv(4), EventKind::Put));
+        assert_eq!((history.there.len(), history.gone.len()), (1, 0));
+        assert_eq!((at(&history, 0), at(&history, 2), at(&history, 3)), (1, 1, 0));
+        history.delete("a".into(), 5);
+        history.commit(5, event(kv(5), EventKind::Delete));
+        history.compact();
+        history.put(KeyValue { key: "b".into(), mod_revision: 6, ..Default::default() });
+        history.commit(6, Vec::new());
+        history.compact();
+        assert_eq!((history.there.len(), history.gone.len()), (1, 0));
+    }
 }
