@@ -4,7 +4,7 @@ use super::Item;
 use crate::request::Found;
 use crate::types::{Event, EventKind, KeyValue};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// A full queue by size; one answer of the server may still go over it.
 const BYTES: usize = 16 << 20;
@@ -29,11 +29,11 @@ impl Seen {
 pub type Known = BTreeMap<Bytes, Seen>;
 
 pub struct Queue {
-    entries: VecDeque<Entry>,
-    /// Hidden changes after the last entry.
-    hidden_last: Changes,
-    /// Told ones that wait, and their size, but for those that were listed: they are
-    /// in front, and do not make a queue full.
+    items: VecDeque<Item>,
+    /// The keys that items are about, where some kinds are hidden.
+    told: HashMap<Bytes, Told>,
+    /// Those that wait, and their size, but for those that were listed: they are in
+    /// front, and do not make a queue full.
     waiting: usize,
     bytes: usize,
     listed: usize,
@@ -47,14 +47,14 @@ pub struct Queue {
     unsynced: bool,
 }
 
-enum Entry {
-    Told(Item),
-    /// What happened between two that are told.
-    Hidden(Changes),
+/// What waits of one key. A hidden change is noted when the last of it is consumed, and
+/// at once where nothing of its key waits: it takes no room of its own.
+#[derive(Default)]
+struct Told {
+    count: usize,
+    /// The state that a hidden change left after them; none if it deleted the key.
+    hidden_after: Option<Option<Seen>>,
 }
-
-/// Of each key the last state; none if it was deleted.
-type Changes = BTreeMap<Bytes, Option<Seen>>;
 
 /// Changes that are not told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,8 +75,8 @@ impl Hidden {
 impl Queue {
     pub fn new(max: usize, hidden: Hidden, floor: i64, known: Known) -> Self {
         Self {
-            entries: VecDeque::new(),
-            hidden_last: Changes::new(),
+            items: VecDeque::new(),
+            told: HashMap::new(),
             waiting: 0,
             bytes: 0,
             listed: 0,
@@ -90,7 +90,7 @@ impl Queue {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.items.is_empty()
     }
 
     pub fn is_full(&self) -> bool {
@@ -98,63 +98,59 @@ impl Queue {
     }
 
     pub fn pop(&mut self) -> Option<Item> {
-        loop {
-            match self.entries.pop_front() {
-                Some(Entry::Told(item)) => {
-                    self.consumed(&item);
-                    return Some(item);
-                }
-                Some(Entry::Hidden(changes)) => self.note(changes),
-                None => {
-                    let changes = std::mem::take(&mut self.hidden_last);
-                    self.note(changes);
-                    return None;
-                }
-            }
-        }
-    }
-
-    fn consumed(&mut self, item: &Item) {
+        let item = self.items.pop_front()?;
         if self.listed > 0 {
             self.listed -= 1;
         } else {
             self.waiting -= 1;
-            self.bytes -= size(item);
+            self.bytes -= size(&item);
         }
-        match item {
+        match &item {
             Item::Change { event, .. } => {
-                self.note(Changes::from([(event.kv.key.clone(), state(event))]));
+                self.note(&event.kv.key, state(event));
+                if let Some(state) = self.leave(&event.kv.key) {
+                    self.note(&event.kv.key, state);
+                }
             }
             Item::Synced(_) => self.unsynced = false,
             Item::Cut(_) | Item::Back => self.states -= 1,
             Item::Resync { .. } => {}
         }
+        Some(item)
     }
 
-    fn note(&mut self, changes: Changes) {
-        for (key, state) in changes {
-            match state {
-                Some(seen) => self.known.insert(key, seen),
-                None => self.known.remove(&key),
-            };
-        }
+    fn note(&mut self, key: &Bytes, state: Option<Seen>) {
+        match state {
+            Some(seen) => self.known.insert(key.clone(), seen),
+            None => self.known.remove(key),
+        };
+    }
+
+    /// One less waits of this key; tells what hidden changes left after the last.
+    fn leave(&mut self, key: &Bytes) -> Option<Option<Seen>> {
+        let told = self.told.get_mut(key)?;
+        told.count -= 1;
+        let none_left = told.count == 0;
+        none_left.then(|| self.told.remove(key)).flatten()?.hidden_after
     }
 
     fn push(&mut self, item: Item) {
-        if !self.hidden_last.is_empty() {
-            self.entries.push_back(Entry::Hidden(std::mem::take(&mut self.hidden_last)));
+        if let Item::Change { event, .. } = &item {
+            if self.hidden.puts || self.hidden.deletes {
+                let told = self.told.entry(event.kv.key.clone()).or_default();
+                told.count += 1;
+                told.hidden_after = None; // it is told later anyway
+            }
         }
         self.waiting += 1;
         self.bytes += size(&item);
-        self.entries.push_back(Entry::Told(item));
+        self.items.push_back(item);
     }
 
     fn hide(&mut self, event: &Event) {
-        let change = (event.kv.key.clone(), state(event));
-        if self.is_empty() {
-            self.note(Changes::from([change]));
-        } else {
-            self.hidden_last.insert(change.0, change.1);
+        match self.told.get_mut(&event.kv.key) {
+            Some(told) => told.hidden_after = Some(state(event)),
+            None => self.note(&event.kv.key, state(event)),
         }
     }
 
@@ -232,9 +228,9 @@ impl Queue {
     }
 
     pub fn back(&mut self) {
-        let last_is_cut = matches!(self.entries.back(), Some(Entry::Told(Item::Cut(_))));
+        let last_is_cut = matches!(self.items.back(), Some(Item::Cut(_)));
         if self.states >= STATES && last_is_cut && self.waiting > 0 {
-            if let Some(Entry::Told(cut)) = self.entries.pop_back() {
+            if let Some(cut) = self.items.pop_back() {
                 self.states -= 1;
                 self.waiting -= 1;
                 self.bytes -= size(&cut);
@@ -247,39 +243,31 @@ impl Queue {
 
     /// Keeps of each key the last change. True if that made room.
     pub fn coalesce(&mut self) -> bool {
-        // What was listed is complete as it is.
-        let mut listed = self.listed;
-        let told = |entry: &Entry| matches!(entry, Entry::Told(_));
-        let begin = self.entries.iter().position(|entry| {
-            let is_listed = listed > 0;
-            listed -= usize::from(is_listed && told(entry));
-            !is_listed
-        });
-        let begin = begin.unwrap_or(self.entries.len());
         let mut later = HashSet::new();
         let mut next_revision = None;
         let mut kept = VecDeque::new();
         (self.waiting, self.bytes) = (0, 0);
-        for mut entry in self.entries.drain(begin..).rev() {
-            if let Entry::Told(item) = &mut entry {
-                if let Item::Change { event, last, revision } = item {
-                    if !later.insert(event.kv.key.clone()) {
-                        continue;
-                    }
-                    *last = next_revision.replace(*revision) != Some(*revision);
+        // What was listed is complete as it is.
+        let waiting: Vec<Item> = self.items.drain(self.listed..).collect();
+        for mut item in waiting.into_iter().rev() {
+            if let Item::Change { event, last, revision } = &mut item {
+                if !later.insert(event.kv.key.clone()) {
+                    self.leave(&event.kv.key); // it is not the last one
+                    continue;
                 }
-                self.waiting += 1;
-                self.bytes += size(item);
+                *last = next_revision.replace(*revision) != Some(*revision);
             }
-            kept.push_front(entry);
+            self.waiting += 1;
+            self.bytes += size(&item);
+            kept.push_front(item);
         }
-        self.entries.extend(kept);
+        self.items.extend(kept);
         self.waiting <= self.max - self.max / 4 && self.bytes <= BYTES - BYTES / 4
     }
 
     pub fn clear(&mut self) {
-        self.entries.clear();
-        self.hidden_last.clear();
+        self.items.clear();
+        self.told.clear();
         (self.waiting, self.bytes, self.listed, self.states) = (0, 0, 0, 0);
     }
 }
@@ -301,137 +289,4 @@ fn size(item: &Item) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(key: &'static str, create: i64, modified: i64) -> Event {
-        let kv = KeyValue {
-            key: key.into(),
-            create_revision: create,
-            mod_revision: modified,
-            ..KeyValue::default()
-        };
-        Event::put(kv, None)
-    }
-
-    fn delete(key: &'static str, revision: i64) -> Event {
-        Event::delete(key.into(), revision, None)
-    }
-
-    fn queue(max: usize, hidden: Hidden) -> Queue {
-        Queue::new(max, hidden, 1, Known::new())
-    }
-
-    /// Everything, as text: `+key@revision`, `-key@revision`, `.` after the last.
-    fn drain(queue: &mut Queue) -> String {
-        let mut text = Vec::new();
-        while let Some(item) = queue.pop() {
-            text.push(match item {
-                Item::Change { event, last, .. } => {
-                    let sign = if event.kind == EventKind::Put { '+' } else { '-' };
-                    let key = event.kv.key.escape_ascii();
-                    format!("{sign}{key}@{}{}", event.revision(), if last { "." } else { "" })
-                }
-                Item::Synced(revision) => format!("synced@{revision}"),
-                Item::Resync { revision, .. } => format!("resync@{revision}"),
-                Item::Cut(_) => "cut".into(),
-                Item::Back => "back".into(),
-            });
-        }
-        assert_eq!((queue.waiting, queue.bytes, queue.listed, queue.states), (0, 0, 0, 0));
-        text.join(" ")
-    }
-
-    fn found(revision: i64, events: &[Event]) -> Found {
-        let kvs = events.iter().map(|event| event.kv.clone()).collect();
-        Found { kvs, revision, ..Found::default() }
-    }
-
-    #[test]
-    fn the_last_told_of_a_revision_is_marked() {
-        let events = || vec![put("a", 2, 2), delete("b", 2), put("a", 2, 3), delete("c", 4)];
-        let mut all = queue(9, Hidden::default());
-        all.changes(events());
-        assert_eq!(drain(&mut all), "+a@2 -b@2. +a@3. -c@4.");
-        let mut puts = queue(9, Hidden { puts: false, deletes: true });
-        puts.changes(events());
-        assert_eq!(drain(&mut puts), "+a@2. +a@3.");
-    }
-
-    #[test]
-    fn hidden_changes_take_no_room_and_count_for_what_is_known() {
-        let mut queue = queue(2, Hidden { puts: true, deletes: false });
-        queue.changes(vec![put("a", 2, 2), delete("b", 3)]);
-        queue.changes((4..100).map(|revision| put("a", 2, revision)).collect());
-        queue.changes(vec![put("c", 100, 100), delete("a", 101)]);
-        assert!(!queue.is_full());
-        assert_eq!(drain(&mut queue), "-b@3. -a@101.");
-        queue.difference(found(102, &[put("c", 100, 100)]), "");
-        assert_eq!(drain(&mut queue), "resync@102");
-    }
-
-    #[test]
-    fn coalescing_keeps_the_last_of_each_key_and_whole_snapshots() {
-        let mut queue = queue(4, Hidden::default());
-        queue.snapshot(found(3, &[put("a", 2, 2), put("b", 3, 3)]));
-        queue.changes(vec![put("a", 2, 4), put("b", 3, 4), put("a", 2, 5), delete("a", 6)]);
-        assert!(queue.coalesce());
-        assert_eq!(drain(&mut queue), "+a@2 +b@3 synced@3 +b@4. -a@6.");
-    }
-
-    #[test]
-    fn what_was_listed_makes_no_queue_full() {
-        let mut queue = queue(1, Hidden::default());
-        queue.snapshot(found(3, &[put("a", 2, 2), put("b", 3, 3)]));
-        queue.changes(vec![put("a", 2, 4)]);
-        assert!(!queue.is_full());
-        queue.changes(vec![put("a", 2, 5)]);
-        assert!(queue.is_full());
-        assert_eq!(drain(&mut queue), "+a@2 +b@3 synced@3 +a@4. +a@5.");
-    }
-
-    #[test]
-    fn the_difference_is_that_to_what_was_consumed() {
-        let mut queue = queue(9, Hidden::default());
-        queue.changes(vec![put("same", 2, 2), put("new value", 3, 3), put("anew", 4, 4)]);
-        queue.changes(vec![put("gone", 5, 5), put("gone and not seen", 6, 6)]);
-        for _ in 0..4 {
-            queue.pop();
-        }
-        queue.clear();
-        let now =
-            [put("anew", 8, 8), put("new value", 3, 9), put("other", 7, 7), put("same", 2, 2)];
-        queue.difference(found(10, &now), "");
-        let expected = "-anew@8 +anew@8 +new value@9 +other@7 -gone@10 resync@10";
-        assert_eq!(drain(&mut queue), expected);
-    }
-
-    #[test]
-    fn of_another_store_all_is_news() {
-        let mut queue = Queue::new(9, Hidden::default(), 100, Known::new());
-        queue.changes(vec![put("a", 101, 102), put("b", 103, 103)]);
-        drain(&mut queue);
-        queue.difference(found(5, &[put("a", 2, 2), put("c", 3, 3)]), "");
-        assert_eq!(drain(&mut queue), "-a@2 +a@2 +c@3 -b@5 resync@5");
-    }
-
-    #[test]
-    fn a_snapshot_that_was_dropped_is_told_as_one() {
-        let mut queue = queue(9, Hidden { puts: true, deletes: true });
-        queue.snapshot(found(3, &[put("a", 2, 2)]));
-        queue.clear();
-        queue.difference(found(4, &[put("a", 2, 2)]), "");
-        assert_eq!(drain(&mut queue), "+a@2 synced@4");
-    }
-
-    #[test]
-    fn cuts_that_nobody_takes_are_bounded() {
-        let mut queue = queue(9, Hidden::default());
-        for _ in 0..1000 {
-            queue.cut(String::new());
-            queue.back();
-        }
-        assert!(queue.entries.len() <= STATES + 1);
-        drain(&mut queue);
-    }
-}
+mod tests;
