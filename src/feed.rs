@@ -469,7 +469,7 @@ impl Feed {
                 }
             }
             Overflow::Resync => {
-                inner.queue.clear();
+                inner.queue.drop_changes();
                 inner.link = Link::Missing(TOO_SLOW);
             }
             Overflow::End => {

@@ -38,6 +38,8 @@ pub struct Queue {
     bytes: usize,
     listed: usize,
     states: usize,
+    /// The last state that was consumed.
+    is_cut: bool,
     max: usize,
     hidden: Hidden,
     known: Known,
@@ -81,6 +83,7 @@ impl Queue {
             bytes: 0,
             listed: 0,
             states: 0,
+            is_cut: false,
             max,
             hidden,
             known,
@@ -113,7 +116,10 @@ impl Queue {
                 }
             }
             Item::Synced(_) => self.unsynced = false,
-            Item::Cut(_) | Item::Back => self.states -= 1,
+            Item::Cut(_) | Item::Back => {
+                self.states -= 1;
+                self.is_cut = matches!(item, Item::Cut(_));
+            }
             Item::Resync { .. } => {}
         }
         Some(item)
@@ -263,6 +269,18 @@ impl Queue {
         }
         self.items.extend(kept);
         self.waiting <= self.max - self.max / 4 && self.bytes <= BYTES - BYTES / 4
+    }
+
+    /// Drops all but the last state, where that is another than the consumer knows: it
+    /// is not told of again.
+    pub fn drop_changes(&mut self) {
+        let is_state = |item: &Item| matches!(item, Item::Cut(_) | Item::Back);
+        let last = std::mem::take(&mut self.items).into_iter().rfind(is_state);
+        self.clear();
+        if let Some(state) = last.filter(|state| matches!(state, Item::Cut(_)) != self.is_cut) {
+            self.states += 1;
+            self.push(state);
+        }
     }
 
     pub fn clear(&mut self) {

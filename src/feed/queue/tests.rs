@@ -180,3 +180,27 @@ fn cuts_that_nobody_takes_are_bounded() {
     assert!(queue.items.len() <= STATES + 1);
     drain(&mut queue);
 }
+
+#[test]
+fn of_states_that_were_dropped_the_last_is_told_if_it_is_news() {
+    let cut = |queue: &mut Queue| queue.cut(String::new());
+    let mut queue = queue(9, Hidden::default());
+    cut(&mut queue);
+    queue.back();
+    queue.changes(vec![put("a", 2, 2)]);
+    queue.drop_changes();
+    assert_eq!(drain(&mut queue), "", "nobody has heard of that cut");
+    cut(&mut queue);
+    queue.pop();
+    queue.back();
+    queue.changes(vec![put("a", 2, 3)]);
+    queue.drop_changes();
+    queue.difference(found(4, &[put("a", 2, 3)]), "");
+    assert_eq!(drain(&mut queue), "back +a@3 resync@4");
+    cut(&mut queue);
+    queue.back();
+    queue.changes(vec![put("a", 2, 4)]);
+    cut(&mut queue);
+    queue.drop_changes();
+    assert_eq!(drain(&mut queue), "cut");
+}
