@@ -176,6 +176,32 @@ static void closed_from_inside_it_is_freed_after_that_call(void) {
   CHECK_STATUS(HMKV_EHANDLE, hmkv_watch_close(inside.watcher));
 }
 
+/* The end of a watch that overflowed; its userdata_free closes it. */
+static void close_when_freed(void *userdata) {
+  struct inside *inside = userdata;
+  CHECK_OK(hmkv_watch_close(inside->watcher));
+  CHECK_STATUS(HMKV_EHANDLE, hmkv_watch_close(inside->watcher));
+  CHECK_INT(0, atomic_fetch_add(&inside->freed, 1));
+}
+
+static void pass_gate(const hmkv_event *event, void *userdata) {
+  struct inside *inside = userdata;
+  if (event->type != HMKV_EVENT_END) gate_pass(&inside->known);
+}
+
+static void closed_from_userdata_free_the_watcher_is_retired(void) {
+  struct inside inside = {.known = GATE_CLOSED};
+  CHECK_OK(hmkv_watch_open(kv, key, HMKV_NTS,
+                           HMKV_WATCH_OPTS(.queue_max = 1, .on_overflow = HMKV_OVERFLOW_END,
+                                           .userdata_free = close_when_freed),
+                           pass_gate, &inside, &inside.watcher));
+  for (int i = 0; i < 9; i++) change_put(kv, key, "value");
+  gate_open(&inside.known);
+  WAIT_UNTIL(atomic_load(&inside.freed) == 1);
+  const hmkv_event *event = NULL;
+  WAIT_UNTIL(hmkv_watch_next(inside.watcher, 0, &event) == HMKV_EHANDLE);
+}
+
 /* ---- by the store ---- */
 
 static void closing_the_store_frees_the_userdata(void) {
@@ -313,6 +339,7 @@ static const struct test tests[] = {
     BOTH(close_waits_for_the_callback_and_then_frees),
     BOTH(one_of_several_closes_finds_it_and_all_wait),
     BOTH(closed_from_inside_it_is_freed_after_that_call),
+    BOTH(closed_from_userdata_free_the_watcher_is_retired),
     BOTH(closing_the_store_frees_the_userdata),
     BOTH(of_a_callback_that_outlives_the_store_it_is_freed_after_it),
     BOTH(after_the_last_event_it_is_freed_once),

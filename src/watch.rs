@@ -195,11 +195,23 @@ impl Watcher {
     /// Drops the consumer, which is not used any more, after it has returned. From
     /// inside it is left to whoever called it.
     fn let_go(&self) {
+        if self.gate.is_inside() {
+            return;
+        }
         self.gate.last(None, || {
             let consumer = self.consumer.hold().take();
             let keeper = self.keeper.hold().take();
             drop((consumer, keeper));
         });
+        self.run_afterwards();
+    }
+
+    /// What a cancel from inside has put off; also from inside the end of the userdata.
+    fn run_afterwards(&self) {
+        let afterwards = self.afterwards.hold().take();
+        if let Some(afterwards) = afterwards {
+            afterwards();
+        }
     }
 
     /// Lets the consumer in, one call at a time.
@@ -208,10 +220,7 @@ impl Watcher {
             let mut consumer = self.consumer.hold();
             consumer.as_mut().map(|consumer| call(&mut **consumer))
         });
-        let afterwards = self.afterwards.hold().take();
-        if let Some(afterwards) = afterwards {
-            afterwards();
-        }
+        self.run_afterwards();
         answer.flatten()
     }
 
