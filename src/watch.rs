@@ -268,14 +268,19 @@ impl Watcher {
         }
         let store = self.store.upgrade().ok_or(Error::Closed)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        match self.feed.next(&store, deadline) {
-            Ok(item) => item.map(|item| keeper.keep(Told::Item(item))).transpose(),
-            Err(error @ (Error::Closed | Error::Canceled)) => Err(error),
-            Err(error) => {
-                *ended = Some(error.clone());
-                keeper.keep(Told::Ended(error)).map(Some)
-            }
-        }
+        let why = match self.feed.next(&store, deadline) {
+            Ok(None) => return Ok(None),
+            Ok(Some(item)) => match keeper.keep(Told::Item(item)) {
+                Ok(address) => return Ok(Some(address)),
+                // What could not be kept is lost: the watch ends with that.
+                Err(error) => error,
+            },
+            Err(error @ (Error::Closed | Error::Canceled)) => return Err(error),
+            Err(error) => error,
+        };
+        *ended = Some(why.clone());
+        self.feed.close(why.clone());
+        keeper.keep(Told::Ended(why)).map(Some)
     }
 }
 
@@ -345,3 +350,6 @@ impl Drop for Watcher {
         self.feed.close(Error::Closed);
     }
 }
+
+#[cfg(test)]
+mod tests;
