@@ -24,13 +24,20 @@ pub async fn look(
 }
 
 /// Whether the state before a revision can still be read, by a read of this key; yes
-/// where that is not certain.
-pub async fn keeps_before(connection: &Arc<Connection>, key: &Bytes, revision: i64) -> bool {
+/// where the server does not say, none where it did not answer.
+pub async fn keeps_before(
+    connection: &Arc<Connection>,
+    key: &Bytes,
+    revision: i64,
+) -> Option<bool> {
     if revision <= 1 {
-        return true;
+        return Some(true);
     }
-    let answer = probe(connection, key, revision - 1).await;
-    !matches!(answer, Err(Failure::Final(Error::Compacted(_))))
+    match probe(connection, key, revision - 1).await {
+        Ok(_) => Some(true),
+        Err(Failure::Final(error)) => Some(!matches!(error, Error::Compacted(_))),
+        Err(_) => None,
+    }
 }
 
 async fn probe(

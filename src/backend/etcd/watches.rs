@@ -41,7 +41,8 @@ pub enum Command {
         sink: Arc<dyn WatchSink>,
     },
     Remove(u64),
-    /// What this watch of the server begins with is compacted.
+    /// Whether what this watch of the server began with was kept, or is compacted.
+    Kept(i64),
     Compacted(i64),
     Close,
 }
@@ -195,7 +196,7 @@ impl Task {
         match command {
             Command::Add { id, wanted, sink } => drop(self.groups.add(id, wanted, sink)),
             Command::Remove(id) => drop(self.groups.remove(id)),
-            Command::Compacted(_) | Command::Close => {}
+            Command::Kept(_) | Command::Compacted(_) | Command::Close => {}
         }
     }
 
@@ -329,6 +330,11 @@ impl Task {
                 command = self.commands.recv() => match command {
                     None | Some(Command::Close) => return End::Closed,
                     Some(Command::Remove(id)) => cancel(self.groups.remove(id), sends),
+                    Some(Command::Kept(server_id)) => {
+                        if let Some(group) = self.groups.of_server_id(server_id) {
+                            cancel(self.groups.clear_doubt(group), sends);
+                        }
+                    }
                     Some(Command::Compacted(server_id)) => {
                         if let Some(group) = self.groups.of_server_id(server_id) {
                             self.groups.end(group, Notice::Compacted);
@@ -374,7 +380,7 @@ impl Task {
             return self.refused(group, answer.cancel_reason());
         }
         if answer.created() {
-            if let Some((key, start)) = self.groups.doubted_start(group) {
+            if let Some((key, start)) = self.groups.doubted(group) {
                 self.doubted.push((server_id, key, start));
             }
             return Ok(self.groups.confirm(group));

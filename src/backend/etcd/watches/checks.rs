@@ -57,7 +57,7 @@ impl Task {
         let Some((key, oldest)) = self.groups.oldest_start() else { return Ok(()) };
         let deadline = (Instant::now() + SET_UP).into();
         let kept = timeout_at(deadline, probes::keeps_before(connection, &key, oldest)).await;
-        if !kept.map_err(no_answer)? {
+        if kept.map_err(no_answer)? != Some(true) {
             self.groups.ids().into_iter().for_each(|group| self.groups.doubt(group));
         }
         Ok(())
@@ -67,10 +67,13 @@ impl Task {
         for (server_id, key, start) in self.doubted.drain(..) {
             let (own, connection) = (self.own.clone(), connection.clone());
             tokio::spawn(async move {
-                if !probes::keeps_before(&connection, &key, start).await {
-                    if let Some(own) = own.upgrade() {
-                        let _ = own.send(Command::Compacted(server_id));
-                    }
+                // Without an answer it stays in doubt, and is asked again on the next stream.
+                let kept = probes::keeps_before(&connection, &key, start).await;
+                if let (Some(kept), Some(own)) = (kept, own.upgrade()) {
+                    let _ = own.send(match kept {
+                        true => Command::Kept(server_id),
+                        false => Command::Compacted(server_id),
+                    });
                 }
             });
         }

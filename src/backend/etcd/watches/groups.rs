@@ -29,8 +29,9 @@ struct Group {
     confirmed: bool,
     /// Likewise, on this stream or an earlier one.
     begun: bool,
-    /// What it begins with may be compacted, and the server would not say so.
-    unsure: bool,
+    /// A revision that it began with and that may be compacted, which the server would
+    /// not say; until that is found out.
+    doubt: Option<i64>,
     members: Vec<Member>,
     /// Of a revision whose last events are still to come.
     partial: Vec<Event>,
@@ -76,7 +77,7 @@ impl Groups {
             server_id: 0,
             confirmed: false,
             begun: false,
-            unsure: false,
+            doubt: None,
             members: vec![member],
             partial: Vec::new(),
         };
@@ -84,10 +85,11 @@ impl Groups {
         Some(at)
     }
 
-    /// The first revision that any of them has not got.
+    /// The first revision that any of them may have missed, and a key of that one.
     pub fn oldest_start(&self) -> Option<(Bytes, i64)> {
-        let oldest = self.all.values().min_by_key(|group| group.wanted.start)?;
-        Some((oldest.wanted.keys.key.clone(), oldest.wanted.start))
+        let start = |group: &&Group| group.doubt.unwrap_or(group.wanted.start);
+        let oldest = self.all.values().min_by_key(start)?;
+        Some((oldest.wanted.keys.key.clone(), start(&oldest)))
     }
 
     /// A key of each.
@@ -106,15 +108,22 @@ impl Groups {
 
     pub fn doubt(&mut self, group: u64) {
         if let Some(group) = self.all.get_mut(&group) {
-            group.unsure = true;
+            group.doubt.get_or_insert(group.wanted.start);
         }
     }
 
-    /// Where a group begins that was doubted; once.
-    pub fn doubted_start(&mut self, group: u64) -> Option<(Bytes, i64)> {
-        let group = self.all.get_mut(&group)?;
-        let at = || (group.wanted.keys.key.clone(), group.wanted.start);
-        std::mem::take(&mut group.unsure).then(at)
+    /// The revision of a group that is in doubt. Whatever came since, it may have missed
+    /// that one.
+    pub fn doubted(&self, group: u64) -> Option<(Bytes, i64)> {
+        let group = self.all.get(&group)?;
+        Some((group.wanted.keys.key.clone(), group.doubt?))
+    }
+
+    /// Nothing was missed.
+    pub fn clear_doubt(&mut self, group: u64) -> Unneeded {
+        let Some(cleared) = self.all.get_mut(&group) else { return Vec::new() };
+        cleared.doubt = None;
+        self.merge(group)
     }
 
     pub fn start(&self, group: u64) -> Option<i64> {
@@ -235,10 +244,9 @@ impl Groups {
         let mut unneeded = Vec::new();
         let Some((first, others)) = same.split_first() else { return unneeded };
         for other in others {
-            let stands = |at| self.all.get(at).map(|it| (it.confirmed, it.wanted.start));
-            if stands(first) != stands(other)
-                || stands(first).is_none_or(|(confirmed, _)| !confirmed)
-            {
+            let settled = |it: &&Group| it.confirmed && it.doubt.is_none();
+            let stands = |at| self.all.get(at).filter(settled).map(|it| it.wanted.start);
+            if stands(first).is_none() || stands(first) != stands(other) {
                 continue;
             }
             let Some(group) = self.all.get_mut(other) else { continue };
@@ -281,115 +289,4 @@ impl Groups {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::Lock;
-    use crate::types::KeyValue;
-    use std::sync::Mutex;
-
-    #[derive(Default)]
-    struct Seen(Mutex<Vec<String>>);
-
-    impl WatchSink for Seen {
-        fn notice(&self, notice: Notice) -> bool {
-            self.0.hold().push(match notice {
-                Notice::Events(events) => {
-                    let revisions: Vec<i64> = events.iter().map(Event::revision).collect();
-                    format!("{revisions:?}")
-                }
-                other => format!("{other:?}"),
-            });
-            true
-        }
-    }
-
-    impl Seen {
-        fn all(&self) -> String {
-            self.0.hold().join(" ")
-        }
-    }
-
-    fn wanted(start: i64) -> Wanted {
-        Wanted { keys: KeyRange::single("k"), start, prev: false }
-    }
-
-    fn events(revisions: &[i64]) -> Vec<Event> {
-        let put = |revision: &i64| {
-            Event::put(KeyValue { mod_revision: *revision, ..Default::default() }, None)
-        };
-        revisions.iter().map(put).collect()
-    }
-
-    #[test]
-    fn an_answer_in_pieces_gives_whole_revisions() {
-        let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
-        let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
-        for (sent, more) in
-            [(&[5, 6, 6][..], true), (&[6, 6], true), (&[6, 7], true), (&[7, 8], false)]
-        {
-            groups.events(group, events(sent), more);
-        }
-        assert_eq!(seen.all(), "[5] [6, 6, 6, 6, 6] [7, 7, 8]");
-        groups.events(group, events(&[9, 9]), true);
-        groups.leave_stream(None);
-        groups.events(group, events(&[9, 9, 9]), false);
-        assert_eq!(seen.all(), "[5] [6, 6, 6, 6, 6] [7, 7, 8] [9, 9, 9]");
-    }
-
-    #[test]
-    fn watchers_of_one_range_share_a_watch_and_get_what_they_asked_for() {
-        let (mut groups, a, b) =
-            (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
-        let group = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
-        let (server_id, _) = groups.stand(group).expect("it stands");
-        groups.confirm(group);
-        assert_eq!(groups.add(2, wanted(7), b.clone()), None);
-        groups.events(group, events(&[5, 6, 7]), false);
-        assert_eq!((a.all(), b.all()), ("Started [5, 6, 7]".into(), "Started [7]".into()));
-        assert!(groups.remove(1).is_empty());
-        assert_eq!(groups.remove(2), [server_id]);
-        assert!(groups.is_empty());
-    }
-
-    #[test]
-    fn one_that_wants_the_past_catches_up_and_joins() {
-        let (mut groups, a, b) =
-            (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
-        let first = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
-        groups.stand(first);
-        groups.confirm(first);
-        groups.events(first, events(&[5, 6]), false);
-        let late = groups.add(2, wanted(5), b.clone()).expect("another one");
-        let (late_id, _) = groups.stand(late).expect("it stands");
-        groups.confirm(late);
-        assert!(groups.events(late, events(&[5]), false).is_empty());
-        assert_eq!(groups.events(late, events(&[6]), false), [late_id], "its own is not needed");
-        groups.events(first, events(&[8]), false);
-        assert_eq!(a.all(), "Started [5, 6] [8]");
-        assert_eq!(b.all(), "Started [5] [6] [8]");
-    }
-
-    #[test]
-    fn what_is_sent_again_is_dropped() {
-        let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
-        let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
-        for sent in [&[5, 6][..], &[5, 6], &[6, 7], &[3, 8, 9]] {
-            groups.events(group, events(sent), false);
-        }
-        assert_eq!(seen.all(), "[5, 6] [7] [8, 9]");
-    }
-
-    #[test]
-    fn a_cut_is_told_once_and_a_return_too() {
-        let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
-        let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
-        groups.leave_stream(Some("not yet on it"));
-        groups.stand(group);
-        groups.confirm(group);
-        groups.leave_stream(Some("a"));
-        groups.leave_stream(Some("b"));
-        groups.stand(group);
-        groups.confirm(group);
-        assert_eq!(seen.all(), "Started Cut(\"a\") Started");
-    }
-}
+mod tests;

@@ -1,0 +1,140 @@
+use super::*;
+use crate::sync::Lock;
+use crate::types::KeyValue;
+use std::sync::Mutex;
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl WatchSink for Seen {
+    fn notice(&self, notice: Notice) -> bool {
+        self.0.hold().push(match notice {
+            Notice::Events(events) => {
+                let revisions: Vec<i64> = events.iter().map(Event::revision).collect();
+                format!("{revisions:?}")
+            }
+            other => format!("{other:?}"),
+        });
+        true
+    }
+}
+
+impl Seen {
+    fn all(&self) -> String {
+        self.0.hold().join(" ")
+    }
+}
+
+fn wanted(start: i64) -> Wanted {
+    Wanted { keys: KeyRange::single("k"), start, prev: false }
+}
+
+fn events(revisions: &[i64]) -> Vec<Event> {
+    let put = |revision: &i64| {
+        Event::put(KeyValue { mod_revision: *revision, ..Default::default() }, None)
+    };
+    revisions.iter().map(put).collect()
+}
+
+#[test]
+fn an_answer_in_pieces_gives_whole_revisions() {
+    let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
+    let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
+    for (sent, more) in [(&[5, 6, 6][..], true), (&[6, 6], true), (&[6, 7], true), (&[7, 8], false)]
+    {
+        groups.events(group, events(sent), more);
+    }
+    assert_eq!(seen.all(), "[5] [6, 6, 6, 6, 6] [7, 7, 8]");
+    groups.events(group, events(&[9, 9]), true);
+    groups.leave_stream(None);
+    groups.events(group, events(&[9, 9, 9]), false);
+    assert_eq!(seen.all(), "[5] [6, 6, 6, 6, 6] [7, 7, 8] [9, 9, 9]");
+}
+
+#[test]
+fn watchers_of_one_range_share_a_watch_and_get_what_they_asked_for() {
+    let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
+    let group = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
+    let (server_id, _) = groups.stand(group).expect("it stands");
+    groups.confirm(group);
+    assert_eq!(groups.add(2, wanted(7), b.clone()), None);
+    groups.events(group, events(&[5, 6, 7]), false);
+    assert_eq!((a.all(), b.all()), ("Started [5, 6, 7]".into(), "Started [7]".into()));
+    assert!(groups.remove(1).is_empty());
+    assert_eq!(groups.remove(2), [server_id]);
+    assert!(groups.is_empty());
+}
+
+#[test]
+fn one_that_wants_the_past_catches_up_and_joins() {
+    let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
+    let first = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
+    groups.stand(first);
+    groups.confirm(first);
+    groups.events(first, events(&[5, 6]), false);
+    let late = groups.add(2, wanted(5), b.clone()).expect("another one");
+    let (late_id, _) = groups.stand(late).expect("it stands");
+    groups.confirm(late);
+    assert!(groups.events(late, events(&[5]), false).is_empty());
+    assert_eq!(groups.events(late, events(&[6]), false), [late_id], "its own is not needed");
+    groups.events(first, events(&[8]), false);
+    assert_eq!(a.all(), "Started [5, 6] [8]");
+    assert_eq!(b.all(), "Started [5] [6] [8]");
+}
+
+#[test]
+fn what_is_sent_again_is_dropped() {
+    let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
+    let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
+    for sent in [&[5, 6][..], &[5, 6], &[6, 7], &[3, 8, 9]] {
+        groups.events(group, events(sent), false);
+    }
+    assert_eq!(seen.all(), "[5, 6] [7] [8, 9]");
+}
+
+#[test]
+fn a_cut_is_told_once_and_a_return_too() {
+    let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
+    let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
+    groups.leave_stream(Some("not yet on it"));
+    groups.stand(group);
+    groups.confirm(group);
+    groups.leave_stream(Some("a"));
+    groups.leave_stream(Some("b"));
+    groups.stand(group);
+    groups.confirm(group);
+    assert_eq!(seen.all(), "Started Cut(\"a\") Started");
+}
+
+#[test]
+fn one_that_is_in_doubt_stays_by_itself() {
+    let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
+    let first = groups.add(1, wanted(7), a.clone()).expect("a watch of the server");
+    groups.stand(first);
+    groups.confirm(first);
+    let late = groups.add(2, wanted(5), b.clone()).expect("another one");
+    let (late_id, _) = groups.stand(late).expect("it stands");
+    groups.doubt(late);
+    groups.confirm(late);
+    assert!(groups.events(late, events(&[6]), false).is_empty(), "it may have missed 5");
+    // Whatever comes and goes meanwhile.
+    let start = |(_, start)| start;
+    assert_eq!(
+        (groups.doubted(late).map(start), groups.oldest_start().map(start)),
+        (Some(5), Some(5))
+    );
+    groups.leave_stream(None);
+    groups.doubt(late);
+    assert_eq!(
+        (groups.doubted(late).map(start), groups.oldest_start().map(start)),
+        (Some(5), Some(5))
+    );
+    for group in [first, late] {
+        groups.stand(group);
+        groups.confirm(group);
+    }
+    let late_id = late_id + 2;
+    assert_eq!(groups.clear_doubt(late), [late_id], "its own is not needed");
+    groups.events(first, events(&[8]), false);
+    assert_eq!(b.all(), "Started [6] Started [8]");
+}
