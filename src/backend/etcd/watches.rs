@@ -116,6 +116,7 @@ enum Send {
 }
 
 struct Creation {
+    server_id: i64,
     key: Vec<u8>,
     options: WatchOptions,
 }
@@ -212,9 +213,9 @@ impl Task {
         self.groups.leave_stream(None);
         self.unanswered.clear();
         let groups = self.groups.ids();
-        let creations: Vec<_> = groups.into_iter().filter_map(|id| self.creation(id)).collect();
-        let mut creations = creations.into_iter();
-        let Some(first) = creations.next() else { return End::Idle };
+        let mut creations: Vec<_> = groups.into_iter().filter_map(|id| self.creation(id)).collect();
+        let Some(first) = creations.pop() else { return End::Idle };
+        let first_id = first.server_id;
 
         self.stale = None;
         let (connected, stream) = match self.set_up(first).await {
@@ -225,6 +226,10 @@ impl Task {
         let checked = self.check_store(&connected).await;
         if let Err(failure) = checked {
             return self.failed(&connected, failure);
+        }
+        let unneeded = self.drop_ended(first_id, &mut creations);
+        if self.groups.is_empty() {
+            return End::Idle;
         }
 
         // Requests are written by a task of their own: while the stream's window is
@@ -244,6 +249,7 @@ impl Task {
                 }
             }
         });
+        cancel(unneeded, &sends);
         for creation in creations {
             let _ = sends.send(Send::Create(Box::new(creation)));
         }
@@ -301,7 +307,21 @@ impl Task {
         let (server_id, wanted) = self.groups.stand(group)?;
         self.unanswered.push_back(server_id);
         let options = convert::watch_options(&wanted, server_id);
-        Some(Creation { key: wanted.keys.key.to_vec(), options })
+        Some(Creation { server_id, key: wanted.keys.key.to_vec(), options })
+    }
+
+    /// Keeps the creations of groups that still are; tells whether the first one, which
+    /// was sent, is not needed.
+    fn drop_ended(&mut self, first: i64, creations: &mut Vec<Creation>) -> Unneeded {
+        let groups = &self.groups;
+        let is_needed = |server_id: i64| groups.of_server_id(server_id).is_some();
+        creations.retain(|creation| is_needed(creation.server_id));
+        self.unanswered.retain(|server_id| *server_id == first || is_needed(*server_id));
+        if is_needed(first) {
+            Vec::new()
+        } else {
+            vec![first]
+        }
     }
 
     async fn serve(

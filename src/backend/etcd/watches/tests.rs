@@ -101,3 +101,26 @@ fn a_compacted_watch_ends_and_the_other_stays() {
     assert_eq!(*two.0.hold(), ["Started", "Compacted"]);
     assert_eq!(task.groups.ids(), [0]);
 }
+
+#[test]
+fn of_groups_that_ended_nothing_is_sent() {
+    let sinks: [Arc<Seen>; 2] = Default::default();
+    let mut task = task([&sinks[0], &sinks[1]]);
+    task.groups.leave_stream(None);
+    task.unanswered.clear();
+    let mut creations: Vec<_> = [0, 1].into_iter().filter_map(|id| task.creation(id)).collect();
+    let keys = KeyRange::single("new");
+    let wanted = Wanted { keys, start: 5, prev: false };
+    let new = task.groups.add(9, wanted, sinks[0].clone()).expect("a new range");
+    creations.extend(task.creation(new));
+    let first = creations.remove(0).server_id;
+    assert!(task.drop_ended(first, &mut creations).is_empty());
+    assert_eq!((creations.len(), task.unanswered.len()), (2, 3));
+    for group in [0, 1] {
+        task.groups.end(group, Notice::Replaced);
+    }
+    assert_eq!(task.drop_ended(first, &mut creations), [first], "it was sent before");
+    assert_eq!(creations.iter().map(|it| it.server_id).collect::<Vec<_>>(), [first + 2]);
+    // Refusals without an id are those of what was sent.
+    assert_eq!(task.unanswered, [first, first + 2]);
+}
