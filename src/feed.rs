@@ -309,7 +309,7 @@ impl Feed {
             Link::Listed(why, found) => {
                 let Some(found) = found.hold().take() else { return };
                 inner.next = found.revision + 1;
-                inner.queue.difference(found, why);
+                inner.queue.difference(found, why, why == REPLACED);
                 inner.next
             }
             Link::Missing(why) => {

@@ -193,11 +193,13 @@ impl Queue {
     }
 
     /// Queues the difference of the present state to what was consumed. A key that
-    /// was created anew counts as deleted and stored.
-    pub fn difference(&mut self, found: Found, why: &str) {
+    /// was created anew counts as deleted and stored. In another store all keys are news:
+    /// its revisions have nothing to do with those that were consumed.
+    pub fn difference(&mut self, found: Found, why: &str, another: bool) {
         let revision = found.revision;
-        if revision < self.floor {
-            self.floor = 0; // another store
+        let another = another || revision < self.floor;
+        if another {
+            self.floor = 0;
         }
         let mut gone = self.known.clone();
         let mut events = Vec::new();
@@ -206,7 +208,7 @@ impl Queue {
             if seen.is_some_and(|seen| seen.create != 0 && seen.create != kv.create_revision) {
                 events.push(Event::delete(kv.key.clone(), kv.create_revision, None));
             }
-            let news = seen.is_none_or(|seen| seen.modified != kv.mod_revision);
+            let news = another || seen.is_none_or(|seen| seen.modified != kv.mod_revision);
             if news && (kv.mod_revision >= self.floor || self.unsynced) {
                 events.push(Event::put(kv, None));
             }

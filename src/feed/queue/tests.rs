@@ -63,7 +63,7 @@ fn hidden_changes_take_no_room_and_count_for_what_is_known() {
     queue.changes(vec![put("c", 100, 100), delete("a", 101)]);
     assert!(!queue.is_full());
     assert_eq!(drain(&mut queue), "-b@3. -a@101.");
-    queue.difference(found(102, &[put("c", 100, 100)]), "");
+    queue.difference(found(102, &[put("c", 100, 100)]), "", false);
     assert_eq!(drain(&mut queue), "resync@102");
 }
 
@@ -147,7 +147,7 @@ fn the_difference_is_that_to_what_was_consumed() {
     }
     queue.clear();
     let now = [put("anew", 8, 8), put("new value", 3, 9), put("other", 7, 7), put("same", 2, 2)];
-    queue.difference(found(10, &now), "");
+    queue.difference(found(10, &now), "", false);
     let expected = "-anew@8 +anew@8 +new value@9 +other@7 -gone@10 resync@10";
     assert_eq!(drain(&mut queue), expected);
 }
@@ -157,7 +157,7 @@ fn of_another_store_all_is_news() {
     let mut queue = Queue::new(9, Hidden::default(), 100, Known::new());
     queue.changes(vec![put("a", 101, 102), put("b", 103, 103)]);
     drain(&mut queue);
-    queue.difference(found(5, &[put("a", 2, 2), put("c", 3, 3)]), "");
+    queue.difference(found(5, &[put("a", 2, 2), put("c", 3, 3)]), "", false);
     assert_eq!(drain(&mut queue), "-a@2 +a@2 +c@3 -b@5 resync@5");
 }
 
@@ -166,7 +166,7 @@ fn a_snapshot_that_was_dropped_is_told_as_one() {
     let mut queue = queue(9, Hidden { puts: true, deletes: true });
     queue.snapshot(found(3, &[put("a", 2, 2)]));
     queue.clear();
-    queue.difference(found(4, &[put("a", 2, 2)]), "");
+    queue.difference(found(4, &[put("a", 2, 2)]), "", false);
     assert_eq!(drain(&mut queue), "+a@2 synced@4");
 }
 
@@ -195,7 +195,7 @@ fn of_states_that_were_dropped_the_last_is_told_if_it_is_news() {
     queue.back();
     queue.changes(vec![put("a", 2, 3)]);
     queue.drop_changes();
-    queue.difference(found(4, &[put("a", 2, 3)]), "");
+    queue.difference(found(4, &[put("a", 2, 3)]), "", false);
     assert_eq!(drain(&mut queue), "back +a@3 resync@4");
     cut(&mut queue);
     queue.back();
@@ -203,4 +203,16 @@ fn of_states_that_were_dropped_the_last_is_told_if_it_is_news() {
     cut(&mut queue);
     queue.drop_changes();
     assert_eq!(drain(&mut queue), "cut");
+}
+
+#[test]
+fn of_another_store_that_came_further_all_is_news_too() {
+    let known = Known::from([
+        ("a".into(), Seen { create: 2, modified: 7 }),
+        ("b".into(), Seen { create: 3, modified: 3 }),
+    ]);
+    let mut queue = Queue::new(9, Hidden::default(), 10, known);
+    let now = [put("a", 2, 7), put("c", 4, 4)];
+    queue.difference(found(20, &now), "", true);
+    assert_eq!(drain(&mut queue), "+a@7 +c@4 -b@20 resync@20");
 }
