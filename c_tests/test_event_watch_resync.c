@@ -237,6 +237,35 @@ static void a_store_that_was_replaced_is_resynced(void) {
   recorder_check_view(&recorder, kv, "k/");
 }
 
+/* The others are on the new store already when this one asks for what it has not got. */
+static void who_was_too_slow_for_the_store_before_is_resynced_too(void) {
+  struct recorder witness = RECORDER;
+  hmkv_watcher *other = NULL;
+  for (int i = 0; i < 10; i++) change_put(kv, text("k/%d", i), "old");
+  CHECK_OK(hmkv_watch_open(kv, "k/", HMKV_NTS, HMKV_WATCH_OPTS(.prefix = 1), recorder_event,
+                           &witness, &other));
+  CHECK_OK(hmkv_watch_open(kv, "k/", HMKV_NTS,
+                           HMKV_WATCH_OPTS(.prefix = 1, .snapshot = 1, .queue_max = 4), NULL, NULL,
+                           &watcher));
+  recorder_pull(&recorder, watcher, 11);
+  for (int i = 0; i < 50; i++) change_put(kv, "k/0", text("%d", i));
+  recorder_wait(&witness, 50);
+  server_wipe(&own.server);
+  server_restart(&own.server);
+  WAIT_UNTIL(hmkv_store(kv, "k/3", "new") == HMKV_OK);
+  WAIT_UNTIL(recorder_count_of(&witness, RESYNC) == 1);
+  while (recorder_count_of(&recorder, RESYNC) == 0)
+    recorder_pull(&recorder, watcher, recorder_count(&recorder) + 1);
+  recorder_check_view(&recorder, kv, "k/");
+  int64_t revision = change_put(kv, "k/4", "and it goes on");
+  size_t count = recorder_count(&recorder);
+  recorder_pull(&recorder, watcher, count + 1);
+  CHECK_PUT(&recorder, count, "k/4", "and it goes on", revision);
+  CHECK_OK(hmkv_watch_close(watcher));
+  CHECK_OK(hmkv_watch_close(other));
+  recorder_free(&witness);
+}
+
 /* ---- cuts while changes go on ---- */
 
 static void nothing_is_lost_or_doubled_across_cuts(void) {
@@ -293,6 +322,7 @@ static const struct test tests[] = {
     ETCD_ONLY(changes_of_a_cut_are_delivered_after_it),
     ETCD_ONLY(what_is_compacted_in_a_cut_is_delivered_as_the_difference),
     ETCD_ONLY(a_store_that_was_replaced_is_resynced),
+    ETCD_ONLY(who_was_too_slow_for_the_store_before_is_resynced_too),
     ETCD_ONLY(nothing_is_lost_or_doubled_across_cuts),
 };
 TEST_MAIN(.begin = begin, .end = end)

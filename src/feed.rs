@@ -111,8 +111,9 @@ pub struct Feed {
 
 struct Inner {
     queue: Queue,
-    /// From here on nothing is queued yet.
+    /// From here on nothing is queued yet, in the store of this era.
     next: i64,
+    era: u64,
     link: Link,
     /// The server watched at least once.
     started: bool,
@@ -153,23 +154,24 @@ impl Feed {
         let deadline = store.deadline();
         let list = |range: Range| kv::read(store, range, || deadline);
         let all = Range::new(wish.keys.clone());
+        let era = store.era();
         let feed = match wish.from {
             From::Snapshot => {
                 let found = list(all)?;
                 let (start, known) = (found.revision + 1, Known::new());
-                let feed = Self::new(store, wish, start, known)?;
+                let feed = Self::new(store, wish, start, known, era)?;
                 feed.inner.hold().queue.snapshot(found);
-                feed.begin(store, start);
+                feed.begin(store, start, era);
                 feed
             }
             From::Now => {
                 let found = list(Range { keys_only: true, ..all })?;
                 let start = found.revision + 1;
-                Self::open_at(store, wish, start, seen(&found))?
+                Self::open_in(store, wish, start, seen(&found), era)?
             }
             From::Revision(start) => {
                 let known = known_before(Range { keys_only: true, ..all }, start, list)?;
-                Self::open_at(store, wish, start, known)?
+                Self::open_in(store, wish, start, known, era)?
             }
         };
         match feed.wait_started(deadline) {
@@ -184,12 +186,22 @@ impl Feed {
     /// Begins with revision `start`, before which the keys `known` exist; does not
     /// wait for the server.
     pub fn open_at(store: &Store, wish: &Wish, start: i64, known: Known) -> Result<Arc<Self>> {
-        let feed = Self::new(store, wish, start, known)?;
-        feed.begin(store, start);
+        Self::open_in(store, wish, start, known, store.era())
+    }
+
+    fn open_in(
+        store: &Store,
+        wish: &Wish,
+        start: i64,
+        known: Known,
+        era: u64,
+    ) -> Result<Arc<Self>> {
+        let feed = Self::new(store, wish, start, known, era)?;
+        feed.begin(store, start, era);
         Ok(feed)
     }
 
-    fn new(store: &Store, wish: &Wish, start: i64, known: Known) -> Result<Arc<Self>> {
+    fn new(store: &Store, wish: &Wish, start: i64, known: Known, era: u64) -> Result<Arc<Self>> {
         let feed = Arc::new(Self {
             id: unique_id(),
             keys: wish.keys.clone(),
@@ -199,6 +211,7 @@ impl Feed {
             inner: Mutex::new(Inner {
                 queue: Queue::new(wish.queue_max, wish.hidden, start, known),
                 next: start,
+                era,
                 link: Link::Starting,
                 started: false,
                 cut: false,
@@ -216,9 +229,9 @@ impl Feed {
         let _ = self.strand.set(strand);
     }
 
-    fn begin(self: &Arc<Self>, store: &Store, start: i64) {
+    fn begin(self: &Arc<Self>, store: &Store, start: i64, era: u64) {
         let sink = Arc::new(Sink { feed: Arc::downgrade(self), pool: store.pool().clone() });
-        let wanted = Wanted { keys: self.keys.clone(), start, prev: self.prev };
+        let wanted = Wanted { keys: self.keys.clone(), start, prev: self.prev, era };
         let token = store.watch(wanted, sink);
         let mut inner = self.inner.hold();
         let unwanted = match inner.link {
@@ -314,14 +327,18 @@ impl Feed {
             }
             Link::Missing(why) => {
                 inner.link = Link::Listing;
+                if why == REPLACED {
+                    inner.era = store.era();
+                }
                 drop(inner);
                 return self.list(store, why);
             }
             _ => return,
         };
         inner.link = Link::Starting;
+        let era = inner.era;
         drop(inner);
-        self.begin(store, start);
+        self.begin(store, start, era);
     }
 
     /// Reads the range, for the consumer to take the difference to what it had.

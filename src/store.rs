@@ -159,6 +159,10 @@ impl Store {
     }
 
     /// Whether large ranges are read in pages.
+    pub fn era(&self) -> u64 {
+        self.backend.era()
+    }
+
     pub fn wants_pages(&self) -> bool {
         self.backend.wants_pages()
     }

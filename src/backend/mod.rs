@@ -43,6 +43,9 @@ pub trait Backend: Send + Sync {
     /// the token is dropped; notices on their way then may still come.
     fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken;
 
+    /// Counts the stores that took the place of the one before, as far as was noticed.
+    fn era(&self) -> u64;
+
     /// Whether large ranges had better be read in pages.
     fn wants_pages(&self) -> bool;
 
@@ -78,6 +81,8 @@ pub struct Wanted {
     pub start: i64,
     /// With the keys as they were before.
     pub prev: bool,
+    /// [`Backend::era`] of before `start` was learned.
+    pub era: u64,
 }
 
 /// Takes the answer of a request, once; gives one itself when it is dropped.

@@ -100,6 +100,10 @@ impl Backend for EtcdBackend {
         })
     }
 
+    fn era(&self) -> u64 {
+        self.watches.era()
+    }
+
     fn wants_pages(&self) -> bool {
         true
     }

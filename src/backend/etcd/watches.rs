@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use groups::{Groups, Unneeded};
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
@@ -50,6 +51,7 @@ pub enum Command {
 /// The front of the task that has the stream; the task begins with the first watch.
 pub struct Watches {
     state: Mutex<State>,
+    era: Arc<AtomicU64>,
 }
 
 enum State {
@@ -60,7 +62,11 @@ enum State {
 
 impl Watches {
     pub fn new(endpoints: Arc<Endpoints>) -> Self {
-        Self { state: Mutex::new(State::Idle(endpoints)) }
+        Self { state: Mutex::new(State::Idle(endpoints)), era: Arc::default() }
+    }
+
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::Acquire)
     }
 
     pub fn post(self: &Arc<Self>, io: &Io, command: Command) {
@@ -78,7 +84,8 @@ impl Watches {
         *state = match std::mem::replace(&mut *state, State::Closed) {
             State::Idle(endpoints) => {
                 let (sender, commands) = unbounded_channel();
-                tokio::spawn(Task::new(endpoints, sender.downgrade(), commands).run());
+                let own = sender.downgrade();
+                tokio::spawn(Task::new(endpoints, self.era.clone(), own, commands).run());
                 let _ = sender.send(command);
                 State::Running(sender)
             }
@@ -104,8 +111,9 @@ struct Task {
     doubted: Vec<(i64, Bytes, i64)>,
     /// The token of the stream is not accepted any more, says the server.
     stale: Option<String>,
-    /// Which store this is, and a revision that it had.
+    /// Which store this is, how many came before, and a revision that it had.
     cluster: Option<u64>,
+    era: Arc<AtomicU64>,
     highest: i64,
 }
 
@@ -136,6 +144,7 @@ enum End {
 impl Task {
     fn new(
         endpoints: Arc<Endpoints>,
+        era: Arc<AtomicU64>,
         own: WeakUnboundedSender<Command>,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
@@ -148,6 +157,7 @@ impl Task {
             doubted: Vec::new(),
             stale: None,
             cluster: None,
+            era,
             highest: 0,
         }
     }
@@ -195,10 +205,19 @@ impl Task {
     /// Takes a command while there is no stream.
     fn note(&mut self, command: Command) {
         match command {
-            Command::Add { id, wanted, sink } => drop(self.groups.add(id, wanted, sink)),
+            Command::Add { id, wanted, sink } => drop(self.add(id, wanted, sink)),
             Command::Remove(id) => drop(self.groups.remove(id)),
             Command::Kept(_) | Command::Compacted(_) | Command::Close => {}
         }
+    }
+
+    /// Adds a watcher, unless it knows another store than this one.
+    fn add(&mut self, id: u64, wanted: Wanted, sink: Arc<dyn WatchSink>) -> Option<u64> {
+        if wanted.era != self.era.load(Ordering::Acquire) {
+            sink.notice(Notice::Replaced);
+            return None;
+        }
+        self.groups.add(id, wanted, sink)
     }
 
     /// Makes a stream, puts all watches on it and serves it until it ends.
@@ -362,7 +381,7 @@ impl Task {
                         }
                     }
                     Some(Command::Add { id, wanted, sink }) => {
-                        let new = self.groups.add(id, wanted, sink);
+                        let new = self.add(id, wanted, sink);
                         if let Some(group) = new {
                             let start = self.groups.start(group);
                             if start.is_some_and(|start| start <= self.highest) {

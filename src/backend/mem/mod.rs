@@ -104,6 +104,10 @@ impl Backend for MemBackend {
         })
     }
 
+    fn era(&self) -> u64 {
+        0
+    }
+
     /// Values are shared with the answer, not copied.
     fn wants_pages(&self) -> bool {
         false

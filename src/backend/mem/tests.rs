@@ -95,7 +95,7 @@ fn a_watch_gets_the_past_and_then_the_present() {
         put(state, "other", value);
     }
     let seen = Arc::new(Seen::default());
-    let wanted = Wanted { keys: KeyRange::single("a"), start: 4, prev: false };
+    let wanted = Wanted { keys: KeyRange::single("a"), start: 4, prev: false, era: 0 };
     let id = state.watches.add(wanted, seen.clone(), &state.history);
     delete(state, "a");
     let got: Vec<_> = seen.0.hold().iter().map(|event| (event.kind, event.revision())).collect();
@@ -119,7 +119,7 @@ fn old_history_is_compacted_and_what_is_live_stays() {
     let old = Range { revision: 2, ..Range::new(KeyRange::single("stays")) };
     assert!(matches!(state.history.range(&old), Err(Error::Compacted(_))));
     let seen = Arc::new(Seen::default());
-    let wanted = Wanted { keys: KeyRange::single("busy"), start: 2, prev: false };
+    let wanted = Wanted { keys: KeyRange::single("busy"), start: 2, prev: false, era: 0 };
     state.watches.add(wanted, seen.clone(), &state.history);
     assert!(*seen.1.hold());
 }

@@ -6,6 +6,7 @@ use crate::backend::etcd::outcome::Failure;
 use crate::backend::etcd::probes;
 use crate::backend::etcd::transport::Connection;
 use crate::backend::Notice;
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::error::Elapsed;
@@ -40,6 +41,7 @@ impl Task {
         let another = self.cluster.replace(cluster).is_some_and(|known| known != cluster);
         if another || revision < self.highest {
             self.highest = 0;
+            self.era.fetch_add(1, Ordering::AcqRel);
             for group in self.groups.ids() {
                 self.groups.end(group, Notice::Replaced);
             }

@@ -28,10 +28,11 @@ fn task(sinks: [&Arc<Seen>; 2]) -> Task {
     let io = Weak::new();
     let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, None, io);
     let endpoints = endpoints.expect("no endpoint");
-    let mut task = Task::new(endpoints, unbounded_channel().0.downgrade(), unbounded_channel().1);
+    let own = unbounded_channel().0.downgrade();
+    let mut task = Task::new(endpoints, Arc::default(), own, unbounded_channel().1);
     for (id, sink) in sinks.into_iter().enumerate() {
         let keys = KeyRange::single(format!("k{id}"));
-        let wanted = Wanted { keys, start: 5, prev: false };
+        let wanted = Wanted { keys, start: 5, prev: false, era: 0 };
         let group = task.groups.add(id as u64, wanted, sink.clone()).expect("a new range");
         assert!(task.creation(group).is_some());
     }
@@ -110,7 +111,7 @@ fn of_groups_that_ended_nothing_is_sent() {
     task.unanswered.clear();
     let mut creations: Vec<_> = [0, 1].into_iter().filter_map(|id| task.creation(id)).collect();
     let keys = KeyRange::single("new");
-    let wanted = Wanted { keys, start: 5, prev: false };
+    let wanted = Wanted { keys, start: 5, prev: false, era: 0 };
     let new = task.groups.add(9, wanted, sinks[0].clone()).expect("a new range");
     creations.extend(task.creation(new));
     let first = creations.remove(0).server_id;
@@ -123,4 +124,17 @@ fn of_groups_that_ended_nothing_is_sent() {
     assert_eq!(creations.iter().map(|it| it.server_id).collect::<Vec<_>>(), [first + 2]);
     // Refusals without an id are those of what was sent.
     assert_eq!(task.unanswered, [first, first + 2]);
+}
+
+#[test]
+fn who_knows_another_store_is_told_so() {
+    let sinks: [Arc<Seen>; 2] = Default::default();
+    let mut task = task([&sinks[0], &sinks[1]]);
+    task.era.fetch_add(1, Ordering::AcqRel);
+    let of_era = |era| Wanted { keys: KeyRange::single("new"), start: 50, prev: false, era };
+    let (before, after) = (Arc::<Seen>::default(), Arc::<Seen>::default());
+    assert_eq!(task.add(8, of_era(0), before.clone()), None);
+    assert!(task.add(9, of_era(1), after.clone()).is_some());
+    assert_eq!(*before.0.hold(), ["Replaced"]);
+    assert!(after.0.hold().is_empty());
 }

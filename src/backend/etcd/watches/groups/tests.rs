@@ -26,7 +26,7 @@ impl Seen {
 }
 
 fn wanted(start: i64) -> Wanted {
-    Wanted { keys: KeyRange::single("k"), start, prev: false }
+    Wanted { keys: KeyRange::single("k"), start, prev: false, era: 0 }
 }
 
 fn events(revisions: &[i64]) -> Vec<Event> {
