@@ -193,14 +193,14 @@ static void a_snapshot_may_be_larger_than_what_may_wait(void) {
   CHECK_OK(hmkv_watch_close(watcher));
 }
 
-/* What is not taken of it when changes come is told as the policy says, and ends with
- * SYNCED all the same. */
 /* The last event ends a revision, a snapshot or a difference. */
 static bool is_at_an_end(void) {
   struct recorded event = recorder_at(&recorder, recorder_count(&recorder) - 1);
   return event.last || event.type == SYNCED || event.type == HMKV_EVENT_RESYNC;
 }
 
+/* What is not taken of it when changes come is told as the policy says, and ends with
+ * SYNCED all the same. */
 static void a_snapshot_that_is_overrun_is_completed(void) {
   for (int32_t policy = HMKV_OVERFLOW_RESUME; policy < HMKV_OVERFLOW_END; policy++) {
     const char *prefix = unique("prefix");
