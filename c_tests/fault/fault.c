@@ -1,0 +1,9 @@
+/* The cases of the fault bench; `run` has how to start one. */
+#include "bench.h"
+
+#define CASE(name, fn) {name, fn, ON_ETCD}
+
+static const struct test tests[] = {
+    CASE("leader-kill", leader_kill),
+};
+TEST_MAIN(.begin = NULL)
