@@ -5,5 +5,8 @@
 
 static const struct test tests[] = {
     CASE("leader-kill", leader_kill),
+    CASE("cut-answer", cut_answer),
+    CASE("watch-restart", watch_restart),
+    CASE("watch-compact", watch_compact),
 };
 TEST_MAIN(.begin = NULL)

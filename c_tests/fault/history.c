@@ -69,7 +69,8 @@ static int64_t field_number(const char *object, const char *end, const char *nam
 }
 
 /* True when the last change was that of `last`. */
-static bool read_line(struct history *history, const char *line, const char *last) {
+static bool read_line(struct history *history, const char *line, const char *prefix,
+                      const char *last) {
   static const char head[] = "\"kv\":{", deleted[] = "\"type\":1,";
   for (const char *object = line; (object = strstr(object, head));) {
     char name[64], value[64];
@@ -80,16 +81,16 @@ static bool read_line(struct history *history, const char *line, const char *las
     CHECK(end);
     field_text(object, end, "\"key\":\"", name, sizeof name);
     if (strcmp(name, last) == 0) return true;
-    if (strncmp(name, "k/", 2) != 0) continue;
+    if (strncmp(name, prefix, strlen(prefix)) != 0) continue;
     field_text(object, end, "\"value\":\"", value, sizeof value);
     history_add_change(history, (struct change){field_number(object, end, "\"mod_revision\":"),
-                                                atoi(name + 2),
+                                                atoi(name + strlen(prefix)),
                                                 is_deletion ? ABSENT : atoll(value)});
   }
   return false;
 }
 
-void history_read(struct history *history, const char *endpoint) {
+void history_read(struct history *history, const char *endpoint, const char *prefix) {
   const char *last = text("end/%" PRId64, now_us());
   const char *program = getenv("ETCDCTL");
   etcdctl_at(endpoint, "put", last, "", NULL);
@@ -102,7 +103,7 @@ void history_read(struct history *history, const char *endpoint) {
   char *line = NULL;
   size_t size = 0;
   bool ended = false;
-  while (!ended && getline(&line, &size, file) > 0) ended = read_line(history, line, last);
+  while (!ended && getline(&line, &size, file) > 0) ended = read_line(history, line, prefix, last);
   if (!ended) FAIL("etcdctl ends before it has told the whole history");
   free(line);
   fclose(file);

@@ -44,9 +44,10 @@ void history_add_op(struct history *history, struct op op);
 void history_add_change(struct history *history, struct change change);
 void history_free(struct history *history);
 
-/* Reads every change of the keys `k/0` to `k/9` since the first revision, by etcdctl and
- * so by none of the library's code. Only the main thread may. */
-void history_read(struct history *history, const char *endpoint);
+/* Reads every change since the first revision of the keys that are `prefix` and a number,
+ * by etcdctl and so by none of the library's code. Only the main thread may. */
+void history_read(struct history *history, const char *endpoint, const char *prefix);
+/* `k/0` to `k/9`, of which the checker knows. */
 const char *key_name(int key);
 
 /* ---- the checker: O(n log n) ---- */
