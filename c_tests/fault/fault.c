@@ -8,5 +8,8 @@ static const struct test tests[] = {
     CASE("cut-answer", cut_answer),
     CASE("watch-restart", watch_restart),
     CASE("watch-compact", watch_compact),
+    CASE("quorum-loss", quorum_loss),
+    CASE("lock", lock_case),
 };
-TEST_MAIN(.begin = NULL)
+static const struct child children[] = {{"lock", lock_child}, {NULL, NULL}};
+TEST_MAIN(.children = children)
