@@ -53,7 +53,7 @@ void bench_must(struct bench *bench, bool holds, const char *what) {
 void bench_check(struct bench *bench, struct history *history, const char *endpoint) {
   history_read(history, endpoint, "k/");
   struct findings found = check(history, stdout);
-  bench_figure(bench, "%zu calls, %zu changes: %ld violations; of %ld unknown writes %ld were applied",
+  bench_figure(bench, "%zu calls, %zu changes: %ld violations; %ld unknown writes, %ld applied",
                history->op_count, history->change_count, findings_total(&found), found.unknown,
                found.unknown_applied);
   bench_must(bench, findings_total(&found) == 0, "the history is wrong");

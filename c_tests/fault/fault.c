@@ -10,6 +10,10 @@ static const struct test tests[] = {
     CASE("watch-compact", watch_compact),
     CASE("quorum-loss", quorum_loss),
     CASE("lock", lock_case),
+    CASE("member-dead", member_dead),
+    CASE("temp-key", temp_key),
+    CASE("watch-chaos", watch_chaos),
 };
-static const struct child children[] = {{"lock", lock_child}, {NULL, NULL}};
+static const struct child children[] = {
+    {"lock", lock_child}, {"temp-key", temp_key_child}, {NULL, NULL}};
 TEST_MAIN(.children = children)

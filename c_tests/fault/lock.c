@@ -130,7 +130,8 @@ static void judge_claims(struct bench *bench) {
 /* The counter went up by one each time, and as often as was acknowledged. */
 static void judge_counter(struct bench *bench) {
   struct history history = {0};
-  long acknowledged = atomic_load(&board->counted), unknown = atomic_load(&board->unknown), lost = 0;
+  long acknowledged = atomic_load(&board->counted), unknown = atomic_load(&board->unknown);
+  long lost = 0;
   history_read(&history, cluster.members[0].endpoint, "counter/");
   for (size_t i = 0; i < history.change_count; i++)
     lost += history.changes[i].value != (int64_t)i;

@@ -2,17 +2,11 @@
  * every change once, in order, in whole revisions. */
 #include "follow.h"
 
+#include "changes.h"
+
 enum { FOLLOWERS = 8, EVENTS_A_KILL = 1000 };
 
 static struct server server;
-
-static int64_t newest(hmkv *kv) {
-  hmkv_result *result = hmkv_await(hmkv_ping(kv));
-  CHECK_OK(hmkv_result_status(result));
-  int64_t revision = hmkv_result_revision(result);
-  hmkv_result_free(result);
-  return revision;
-}
 
 void watch_restart(void) {
   struct bench bench;
@@ -33,7 +27,7 @@ void watch_restart(void) {
   server_start(&server, NULL);
   hmkv *kv = open_at(server.endpoint, NULL);
   bench_begin(&bench, 20);
-  int64_t start = newest(kv);
+  int64_t start = newest_revision(kv);
   for (int i = 0; i < FOLLOWERS; i++) {
     followers[i] = kinds[i];
     follower_start(&followers[i], kv);

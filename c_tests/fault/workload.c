@@ -138,7 +138,8 @@ void workload_start(struct workload *load, hmkv *kv, int count, unsigned seed) {
   load->kv = kv;
   load->count = count;
   for (int i = 0; i < count; i++) {
-    load->workers[i] = (struct worker){.load = load, .number = i, .seed = seed + (unsigned)i * 7919};
+    load->workers[i] = (struct worker){.load = load, .number = i};
+    load->workers[i].seed = seed + (unsigned)i * 7919;
     load->workers[i].thread = start_thread(work, &load->workers[i]);
   }
 }
