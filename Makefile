@@ -6,6 +6,8 @@ INCLUDEDIR ?= $(PREFIX)/include
 DOCDIR ?= $(PREFIX)/share/doc/hmkv
 DESTDIR ?=
 BENCH_ARGS ?=
+FAULT_SECS ?= 120
+FAULT_ARGS ?=
 CFLAGS ?= -O2 -g
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -23,7 +25,7 @@ ABI = $(shell sed -n 's/^#define HMKV_ABI //p' $(HEADER))
 LIBS_PRIVATE = -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
 .PHONY: all release deps header header-check symbols-check fmt fmt-check lint check \
-	test cargo-test ctest test-fresh valgrind bench examples demo install uninstall dist clean help
+	test cargo-test ctest-build ctest fault test-fresh valgrind bench examples demo install uninstall dist clean help
 
 all: release
 
@@ -98,10 +100,18 @@ CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
 cargo-test: ## the Rust tests
 	cargo test --locked
 
-ctest: release ## the C tests on mem: and on etcd
+ctest-build: release
 	$(CONFIGURE) -B $(TARGET)/ctest
 	cmake --build $(TARGET)/ctest -j $(JOBS)
+
+ctest: ctest-build ## the C tests on mem: and on etcd
 	$(CTEST) --test-dir $(TARGET)/ctest
+
+# The short forms are among the C tests. FAULT_ARGS may have a seed.
+fault: ctest-build ## every case of the fault bench for FAULT_SECS seconds (120)
+	set -e; for case in $$($(TARGET)/ctest/fault/fault --list | sed 's/^fault\.\([a-z-]*\) .*/\1/'); do \
+		HMKV_FAULT=$(TARGET)/ctest/fault/fault c_tests/fault/run $$case --secs $(FAULT_SECS) $(FAULT_ARGS); \
+	done
 
 # One after the other: the runners' closing lines stay at the end.
 test: deps ## install what is missing, check, then all tests

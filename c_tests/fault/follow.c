@@ -1,5 +1,7 @@
 #include "follow.h"
 
+enum { SILENCE_MS = 15000 }; /* after it no more events are waited for */
+
 /* ---- watching ---- */
 
 static void keep(struct follower *f, const hmkv_event *event) {
@@ -107,8 +109,11 @@ struct mistakes follower_finish(struct follower *f, const struct history *histor
   for (size_t i = 0; i < history->change_count; i++)
     wanted += is_mine(f, &history->changes[i], start);
   follower_hurry(f);
-  int64_t end = now_ms() + patience_ms();
-  while (follower_count(f) < wanted && now_ms() < end) poll_pause();
+  size_t count = 0;
+  for (int64_t end = now_ms() + SILENCE_MS; count < wanted && now_ms() < end; poll_pause()) {
+    if (follower_count(f) != count) end = now_ms() + SILENCE_MS;
+    count = follower_count(f);
+  }
   bench_sleep(200); /* for one too many */
   atomic_store(&f->stop, true);
   if (f->pulls) join_thread(f->thread);

@@ -30,7 +30,7 @@ struct follower {
 void follower_start(struct follower *follower, hmkv *kv);
 void follower_hurry(struct follower *follower);
 size_t follower_count(struct follower *follower);
-/* Waits until it has as many events as the history, closes it and compares: what it saw
+/* Waits for as many events as the history has, closes it and compares: what it saw
  * must be exactly the part of its keys since `start`. Frees it. */
 struct mistakes {
   long missing, surplus, split, others; /* events; revisions; resyncs and ends */
