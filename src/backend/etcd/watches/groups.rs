@@ -2,7 +2,8 @@
 
 use crate::backend::{Notice, Wanted, WatchSink};
 use crate::error::Error;
-use crate::types::{Event, KeyRange};
+use crate::log::{log, Level};
+use crate::types::{Event, EventKind, KeyRange, RangeEnd};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ struct Group {
     members: Vec<Member>,
     /// Of a revision whose last events are still to come.
     partial: Vec<Event>,
+    /// That of the last change, of a single key; 0 after a deletion.
+    version: Option<i64>,
 }
 
 struct Member {
@@ -45,6 +48,26 @@ struct Member {
 
 /// The server's ids of watches that nobody needs any more.
 pub type Unneeded = Vec<i64>;
+
+impl Group {
+    /// Which of the changes of a single key cannot be the one after that before it, by
+    /// its version.
+    fn first_gap(&mut self, events: &[Event]) -> Option<usize> {
+        if self.wanted.keys.end != RangeEnd::Single {
+            return None;
+        }
+        events.iter().position(|event| {
+            let next = match event.kind {
+                EventKind::Delete => Some(0),
+                EventKind::Put => Some(event.kv.version).filter(|version| *version > 0),
+            };
+            let before = std::mem::replace(&mut self.version, next);
+            let Some((before, next)) = before.zip(next) else { return false };
+            let follows = if next == 0 { before > 0 } else { next == before + 1 };
+            !follows
+        })
+    }
+}
 
 impl Groups {
     pub fn is_empty(&self) -> bool {
@@ -80,6 +103,7 @@ impl Groups {
             doubt: None,
             members: vec![member],
             partial: Vec::new(),
+            version: None,
         };
         self.all.insert(at, group);
         Some(at)
@@ -195,6 +219,19 @@ impl Groups {
             let whole = events.partition_point(|event| event.revision() < last);
             standing.partial = events.split_off(whole);
         }
+        let gap = standing.first_gap(&events);
+        let server_id = standing.server_id;
+        events.truncate(gap.unwrap_or(events.len()));
+        let mut unneeded = self.deliver(group, &events);
+        if gap.is_some() && self.all.contains_key(&group) {
+            log(Level::Warn, || "a change was not told by the server".into());
+            unneeded.push(server_id);
+            self.end(group, Notice::Gap);
+        }
+        unneeded
+    }
+
+    fn deliver(&mut self, group: u64, events: &[Event]) -> Unneeded {
         let Some(last) = events.last() else { return Vec::new() };
         self.advance(group, last.revision() + 1);
         let mut unneeded = self.tell(group, |start| {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::sync::Lock;
-use crate::types::KeyValue;
+use crate::types::{EventKind, KeyValue};
 use std::sync::Mutex;
 
 #[derive(Default)]
@@ -137,4 +137,30 @@ fn one_that_is_in_doubt_stays_by_itself() {
     assert_eq!(groups.clear_doubt(late), [late_id], "its own is not needed");
     groups.events(first, events(&[8]), false);
     assert_eq!(b.all(), "Started [6] Started [8]");
+}
+
+#[test]
+fn a_change_that_the_server_left_out_is_noticed() {
+    let version = |revision: i64, version: i64| {
+        let kv = KeyValue { mod_revision: revision, version, ..Default::default() };
+        match version {
+            0 => Event { kind: EventKind::Delete, kv, prev: None },
+            _ => Event::put(kv, None),
+        }
+    };
+    let told = |changes: &[(i64, i64)]| {
+        let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
+        let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
+        let (server_id, _) = groups.stand(group).expect("it stands");
+        let sent = changes.iter().map(|(revision, of)| vec![version(*revision, *of)]);
+        let unneeded: Vec<_> = sent.flat_map(|sent| groups.events(group, sent, false)).collect();
+        assert_eq!(unneeded, if seen.all().ends_with("Gap") { vec![server_id] } else { vec![] });
+        seen.all()
+    };
+    assert_eq!(told(&[(5, 7), (6, 8), (7, 0), (8, 1), (9, 2)]), "[5] [6] [7] [8] [9]");
+    assert_eq!(told(&[(5, 7), (6, 9), (7, 10)]), "[5] Gap");
+    assert_eq!(told(&[(5, 7), (6, 1)]), "[5] Gap", "a deletion is missing");
+    assert_eq!(told(&[(5, 0), (6, 0)]), "[5] Gap", "a creation is missing");
+    assert_eq!(told(&[(5, 0), (6, 2)]), "[5] Gap");
+    assert_eq!(told(&[(5, 7), (5, 7), (6, 8)]), "[5] [6]", "sent again");
 }
