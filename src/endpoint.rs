@@ -51,6 +51,10 @@ impl Endpoint {
 impl Url {
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
+        if text.contains('@') {
+            // Do not repeat it: it may hold a password.
+            return Err(Error::Invalid("endpoint: credentials in a URL are not supported".into()));
+        }
         let invalid = |why: &str| Error::Invalid(format!("endpoint \"{text}\": {why}"));
         let (tls, rest) = match text.split_once("://") {
             None => (false, text),
@@ -59,10 +63,6 @@ impl Url {
             Some(_) => return Err(invalid("the scheme is not http or https")),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains('@') {
-            // Do not repeat it: it may hold a password.
-            return Err(Error::Invalid("endpoint: credentials in a URL are not supported".into()));
-        }
         let (host, port) = rest.rsplit_once(':').ok_or_else(|| invalid("the port is missing"))?;
         let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -146,9 +146,11 @@ mod tests {
             assert!(matches!(Endpoint::parse(text), Err(Error::Invalid(_))), "{text}");
         }
         assert!(matches!(Endpoint::parse("srv:a"), Err(Error::Unsupported(_))));
-        match Endpoint::parse("http://u:secret@a:1") {
-            Err(Error::Invalid(why)) => assert!(!why.contains("secret")),
-            other => panic!("{other:?}"),
+        for url in ["http://u:secret@a:1", "htp://u:secret@a:1", "u:secret@a"] {
+            match Endpoint::parse(url) {
+                Err(Error::Invalid(why)) => assert!(!why.contains("secret")),
+                other => panic!("{other:?}"),
+            }
         }
     }
 
