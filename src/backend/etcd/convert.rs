@@ -33,7 +33,15 @@ pub fn watch_options(wanted: &Wanted, id: i64) -> WatchOptions {
 }
 
 pub fn revision(header: Option<&PbResponseHeader>) -> Result<i64> {
-    header.map(|header| header.revision).ok_or_else(|| Error::unexpected("no header"))
+    possible(header.ok_or_else(|| Error::unexpected("no header"))?.revision)
+}
+
+/// The first revision is 1, and each has one after it.
+fn possible(revision: i64) -> Result<i64> {
+    if (1..i64::MAX).contains(&revision) {
+        return Ok(revision);
+    }
+    Err(Error::unexpected(&format!("revision {revision}")))
 }
 
 pub fn found(answer: PbRangeResponse, revision: i64) -> Found {
@@ -58,6 +66,7 @@ pub fn key_value(kv: PbKeyValue) -> KeyValue {
 
 pub fn event(event: PbEvent) -> Result<Event> {
     let kv = event.kv.ok_or_else(|| Error::unexpected("an event without a key"))?;
+    possible(kv.mod_revision)?;
     let prev = event.prev_kv.map(key_value);
     match event.r#type {
         0 => Ok(Event::put(key_value(kv), prev)),

@@ -191,8 +191,8 @@ pub fn token(message: Bytes) -> Result<String> {
 /// Of the answer to a range: the cluster's id and its revision.
 pub fn header(message: Bytes) -> Result<(u64, i64)> {
     let answer = PbRangeResponse::decode(message).map_err(|e| Error::unexpected(&e.to_string()))?;
-    let header = answer.header.ok_or_else(|| Error::unexpected("no header"))?;
-    Ok((header.cluster_id, header.revision))
+    let revision = revision(answer.header.as_ref())?;
+    Ok((answer.header.unwrap_or_default().cluster_id, revision))
 }
 
 pub fn decode(method: Method, message: Bytes) -> Result<Response> {

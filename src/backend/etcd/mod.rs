@@ -1,5 +1,6 @@
 //! A real cluster, through etcd-client. The only place with async Rust.
 
+mod answer;
 mod auth;
 mod choice;
 mod convert;

@@ -5,6 +5,7 @@
 //! the caller's thread. Everything else, and what that attempt did not settle, is
 //! the I/O thread's.
 
+use super::answer;
 use super::endpoints::{Connected, Endpoints};
 use super::io::Io;
 use super::leases;
@@ -318,14 +319,7 @@ impl Requests {
         if let Err(CallError::NotSeen(_)) = &outcome {
             endpoints.renounce(connected);
         }
-        let answer = match outcome {
-            Ok(message) => message::decode(method, message).map_err(|error| match error {
-                // An answer that makes no sense does not tell what became of a write.
-                Error::Internal(why) if request.writes() => Failure::Unknown(why),
-                error => Failure::Final(error),
-            }),
-            Err(error) => Err(outcome::of_call(&error)),
-        };
+        let answer = answer::judge(request, method, outcome);
         self.weigh(endpoints, request, answer, connected, progress)
     }
 

@@ -431,7 +431,10 @@ impl Task {
         }
         // The header may be ahead of what is still to come.
         let sent = std::mem::take(&mut answer.0.events);
-        let events = sent.into_iter().map(convert::event).collect::<Result<_>>()?;
+        let events = sent.into_iter().map(convert::event).collect::<Result<Vec<_>>>()?;
+        if !self.groups.expects(group, &events) {
+            return Err(Error::unexpected("events of other keys, or out of order"));
+        }
         Ok(self.groups.events(group, events, answer.0.fragment))
     }
 

@@ -205,6 +205,14 @@ impl Groups {
         unneeded
     }
 
+    /// Whether these can be the next events of a group: of its keys, in order.
+    pub fn expects(&self, group: u64, events: &[Event]) -> bool {
+        let Some(group) = self.all.get(&group) else { return true };
+        let new = events.iter().filter(|event| event.revision() >= group.wanted.start);
+        events.iter().all(|event| group.wanted.keys.contains(&event.kv.key))
+            && group.partial.iter().chain(new).is_sorted_by_key(|event| event.revision())
+    }
+
     /// `more`: the answer goes on in the next one, which may be in the same revision.
     pub fn events(&mut self, group: u64, mut events: Vec<Event>, more: bool) -> Unneeded {
         let Some(standing) = self.all.get_mut(&group) else { return Vec::new() };

@@ -47,7 +47,7 @@ fn take(task: &mut Task, answer: PbWatchResponse) {
 
 fn events(revisions: &[i64]) -> PbWatchResponse {
     let event = |revision: &i64| PbEvent {
-        kv: Some(PbKeyValue { mod_revision: *revision, ..Default::default() }),
+        kv: Some(PbKeyValue { key: b"k0".into(), mod_revision: *revision, ..Default::default() }),
         ..Default::default()
     };
     PbWatchResponse {
@@ -137,4 +137,21 @@ fn who_knows_another_store_is_told_so() {
     assert!(task.add(9, of_era(1), after.clone()).is_some());
     assert_eq!(*before.0.hold(), ["Replaced"]);
     assert!(after.0.hold().is_empty());
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_passed_on_to_nobody() {
+    let (one, two) = (Arc::default(), Arc::default());
+    let mut task = task([&one, &two]);
+    let mut another_key = events(&[5]);
+    another_key.events[0].kv = Some(PbKeyValue { mod_revision: 5, ..Default::default() });
+    for answer in [events(&[6, 5]), events(&[0]), events(&[i64::MAX]), another_key] {
+        let header = Some(PbResponseHeader { revision: 100, ..Default::default() });
+        assert!(task.take(WatchResponse(PbWatchResponse { header, ..answer })).is_err());
+    }
+    for revision in [0, -1, i64::MAX] {
+        let header = Some(PbResponseHeader { revision, ..Default::default() });
+        assert!(task.take(WatchResponse(PbWatchResponse { header, ..events(&[]) })).is_err());
+    }
+    assert!(one.0.hold().is_empty() && two.0.hold().is_empty());
 }
