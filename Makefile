@@ -8,6 +8,7 @@ DESTDIR ?=
 BENCH_ARGS ?=
 FAULT_SECS ?= 120
 FAULT_ARGS ?=
+SANITIZE_ARGS ?=
 CFLAGS ?= -O2 -g
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -25,7 +26,7 @@ ABI = $(shell sed -n 's/^#define HMKV_ABI //p' $(HEADER))
 LIBS_PRIVATE = -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
 .PHONY: all release deps header header-check symbols-check fmt fmt-check lint check \
-	test cargo-test ctest-build ctest fault test-fresh valgrind bench examples demo install uninstall dist clean help
+	test cargo-test ctest-build ctest fault test-fresh valgrind sanitize bench examples demo install uninstall dist clean help
 
 all: release
 
@@ -124,6 +125,25 @@ valgrind: deps ## the C tests that run under valgrind
 	$(CONFIGURE) -B $(TARGET)/ctest-valgrind -DHMKV_VALGRIND=ON
 	cmake --build $(TARGET)/ctest-valgrind -j $(JOBS)
 	$(CTEST) --test-dir $(TARGET)/ctest-valgrind -L valgrind
+
+# Apart from the release, with checked sums and line numbers, on a stable compiler.
+# With --target, what the build itself runs stays as it is.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+SANITIZED = $(TARGET)/sanitize/$(HOST)/release
+SANITIZE_BUILD = RUSTC_BOOTSTRAP=1 \
+	RUSTFLAGS='-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer' \
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_STRIP=none \
+	CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
+	cargo build --release --locked --target $(HOST) --target-dir $(TARGET)/sanitize
+
+sanitize: deps ## the C tests, library included, with sanitizers (SANITIZE_ARGS for ctest)
+	$(SANITIZE_BUILD)
+	$(CONFIGURE) -B $(TARGET)/ctest-sanitize -DHMKV_SANITIZE=ON \
+		-DHMKV_LIBRARY=$(abspath $(SANITIZED)/libhmkv.so) \
+		-DHMKV_STATIC_LIBRARY=$(abspath $(SANITIZED)/libhmkv.a)
+	cmake --build $(TARGET)/ctest-sanitize -j $(JOBS)
+	$(CTEST) --test-dir $(TARGET)/ctest-sanitize -L sanitize $(SANITIZE_ARGS)
 
 bench: deps ## compare the speed with other clients, on a real etcd (BENCH_ARGS)
 	$(MAKE) release
