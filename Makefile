@@ -9,6 +9,8 @@ BENCH_ARGS ?=
 FAULT_SECS ?= 120
 FAULT_ARGS ?=
 SANITIZE_ARGS ?=
+FUZZ_SECS ?= 60
+FUZZ_TARGETS ?=
 CFLAGS ?= -O2 -g
 
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -26,7 +28,8 @@ ABI = $(shell sed -n 's/^#define HMKV_ABI //p' $(HEADER))
 LIBS_PRIVATE = -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
 .PHONY: all release deps header header-check symbols-check fmt fmt-check lint check \
-	test cargo-test ctest-build ctest fault test-fresh valgrind sanitize bench examples demo install uninstall dist clean help
+	test cargo-test ctest-build ctest fault test-fresh valgrind sanitize fuzz bench examples demo install \
+	uninstall dist clean help
 
 all: release
 
@@ -72,9 +75,11 @@ demo: deps ## build, and run two examples on mem:
 
 fmt: ## format the Rust sources
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 fmt-check: ## fail when the Rust sources are not formatted
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 lint: ## clippy with warnings as errors; every export guarded; the README's program
 	cargo clippy --all-targets --locked -- -D warnings
@@ -144,6 +149,9 @@ sanitize: deps ## the C tests, library included, with sanitizers (SANITIZE_ARGS 
 		-DHMKV_STATIC_LIBRARY=$(abspath $(SANITIZED)/libhmkv.a)
 	cmake --build $(TARGET)/ctest-sanitize -j $(JOBS)
 	$(CTEST) --test-dir $(TARGET)/ctest-sanitize -L sanitize $(SANITIZE_ARGS)
+
+fuzz: deps ## run each fuzz target for FUZZ_SECS seconds, or FUZZ_TARGETS alone
+	sh fuzz/run.sh $(abspath $(TARGET))/fuzz $(FUZZ_SECS) $(FUZZ_TARGETS)
 
 bench: deps ## compare the speed with other clients, on a real etcd (BENCH_ARGS)
 	$(MAKE) release

@@ -19,6 +19,9 @@ mod endpoint;
 mod error;
 mod feed;
 mod ffi;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod kv;
 mod lease;

@@ -5,6 +5,8 @@ mod auth;
 mod choice;
 mod convert;
 mod endpoints;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod io;
 mod leases;
 mod members;

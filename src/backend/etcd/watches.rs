@@ -464,5 +464,7 @@ fn cancel(unneeded: Unneeded, sends: &UnboundedSender<Send>) {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -372,16 +372,28 @@ impl From<Collected> for Bytes {
     }
 }
 
+/// For tests: an answer that comes in these pieces.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn answer<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let mut got = Collected::default();
+    for part in parts {
+        got.push(Bytes::copy_from_slice(part))?;
+    }
+    message(got.into())
+}
+
+/// For tests: a refusal with this text in its header.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn refused(text: &[u8]) -> Outcome {
+    Err(CallError::Refused(percent_decoded(text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn answer(parts: &[&[u8]]) -> Outcome {
-        let mut got = Collected::default();
-        for part in parts {
-            got.push(Bytes::copy_from_slice(part))?;
-        }
-        message(got.into())
+        super::answer(parts.iter().copied())
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod tls;
 mod token;
 mod wire;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub use call::{answer, refused};
 pub use call::{Call, CallError, Done, Outcome, PREFIX};
 pub use channel::channel;
 pub use connection::{Connection, Driver};

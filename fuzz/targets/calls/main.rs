@@ -1,0 +1,10 @@
+//! Sequences of calls on `mem:` with hostile handles, lengths, options and times,
+//! compared with a model where that is cheap.
+#![no_main]
+
+mod callbacks;
+mod input;
+mod model;
+mod world;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| world::run(data));
