@@ -40,7 +40,7 @@ pub fn answers(data: &[u8]) {
         Err(Failure::Final(Error::Internal(_))) => {
             assert!(!request.writes(), "nobody knows whether it was applied");
         }
-        Err(Failure::Final(_) | Failure::NotApplied(_)) => {
+        Err(Failure::Final(_) | Failure::NotApplied(_) | Failure::Token(_)) => {
             assert!(failed.is_some_and(|words| known(&words)), "only known words tell so much");
         }
         Err(Failure::Unknown(_)) => {}

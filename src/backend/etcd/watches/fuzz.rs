@@ -39,7 +39,9 @@ impl WatchSink for Told {
                 told.next = events.last().expect("one").revision() + 1;
             }
             Notice::Progress(revision) => told.next = told.next.max(revision + 1),
-            Notice::Compacted | Notice::Replaced | Notice::Failed(_) => told.ended = true,
+            Notice::Compacted | Notice::Replaced | Notice::Gap | Notice::Failed(_) => {
+                told.ended = true;
+            }
         }
         true
     }
@@ -47,9 +49,14 @@ impl WatchSink for Told {
 
 /// Messages, each after its length in one byte, and commands between them.
 pub fn stream(mut data: &[u8]) {
-    let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, Weak::new());
+    let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, None, Weak::new());
     let endpoints = endpoints.expect("no endpoint");
-    let mut task = Task::new(endpoints, unbounded_channel().0.downgrade(), unbounded_channel().1);
+    let mut task = Task::new(
+        endpoints,
+        Arc::default(),
+        unbounded_channel().0.downgrade(),
+        unbounded_channel().1,
+    );
     let mut next = 0;
     for (keys, start) in
         [(KeyRange::single("k"), 5), (KeyRange::prefix(b"k"), 6), (KeyRange::single("k"), 7)]
@@ -92,7 +99,7 @@ fn rejoin(task: &mut Task) {
 fn add(task: &mut Task, next: &mut u64, keys: KeyRange, start: i64) {
     let state = Mutex::new(Progress { next: start, ended: false });
     let sink = Arc::new(Told { keys: keys.clone(), state });
-    let wanted = Wanted { keys, start, prev: false };
+    let wanted = Wanted { keys, start, prev: false, era: 0 };
     if let Some(group) = task.groups.add(*next, wanted, sink) {
         task.creation(group);
     }
