@@ -17,6 +17,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 SHARED = $(TARGET)/release/libhmkv.so
 STATIC = $(TARGET)/release/libhmkv.a
 HEADER = include/hmkv.h
+BINDINGS = $(wildcard include/hmkv/*.h)
 JOBS = $(shell nproc)
 
 # Asked of the header, which the build writes from Cargo.toml and build.rs.
@@ -28,7 +29,7 @@ ABI = $(shell sed -n 's/^#define HMKV_ABI //p' $(HEADER))
 LIBS_PRIVATE = -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
 .PHONY: all release deps header header-check symbols-check fmt fmt-check lint check \
-	test cargo-test ctest-build ctest fault test-fresh valgrind sanitize fuzz bench examples demo install \
+	test cargo-test loom ctest-build ctest fault test-fresh valgrind sanitize fuzz bench examples demo install \
 	uninstall dist clean help
 
 all: release
@@ -103,6 +104,11 @@ CONFIGURE = cmake -S c_tests -DHMKV_LIBRARY=$(abspath $(SHARED)) \
 	-DHMKV_STATIC_LIBRARY=$(abspath $(STATIC)) -DHMKV_INCLUDE_DIR=$(abspath include)
 CTEST = ctest --output-on-failure --no-tests=error -j $(JOBS)
 
+# The other crates know cfg(loom), and leave out half of themselves under it.
+loom: ## the models of what threads share, in every order that they can take
+	RUSTFLAGS="--cfg model" CARGO_TARGET_DIR=$(abspath $(TARGET))/loom LOOM_MAX_PREEMPTIONS=3 \
+		cargo test --locked --lib model_
+
 cargo-test: ## the Rust tests
 	cargo test --locked
 
@@ -118,11 +124,13 @@ fault: ctest-build ## every case of the fault bench for FAULT_SECS seconds (120)
 	set -e; for case in $$($(TARGET)/ctest/fault/fault --list | sed 's/^fault\.\([a-z-]*\) .*/\1/'); do \
 		HMKV_FAULT=$(TARGET)/ctest/fault/fault c_tests/fault/run $$case --secs $(FAULT_SECS) $(FAULT_ARGS); \
 	done
+	sh c_tests/fault/counts.sh $(TARGET)/ctest
 
 # One after the other: the runners' closing lines stay at the end.
 test: deps ## install what is missing, check, then all tests
 	$(MAKE) check
 	$(MAKE) cargo-test
+	$(MAKE) loom
 	$(MAKE) ctest
 
 valgrind: deps ## the C tests that run under valgrind
@@ -174,11 +182,16 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
 	-e 's|@ABI@|$(ABI)|g' -e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|g' \
 	-e "s|@INCLUDE_FROM_CMAKE@|$$(realpath -ms --relative-to=$(LIBDIR)/cmake/hmkv $(INCLUDEDIR))|g"
 
+# As the README links to them.
+DOCS = README.md LICENSE CHANGELOG.md
+PAGES = $(wildcard docs/*.md docs/*.svg)
+
 # It does not build: `make && sudo make install` leaves no file of root's here.
 install: ## install into PREFIX, below DESTDIR; run `make` before
 	@test -f $(SHARED) && test -f $(STATIC) || { echo "run make first" >&2; exit 1; }
-	install -d $(D_LIB) $(D_INCLUDE) $(D_DOC) $(D_PKGCONFIG) $(D_CMAKE)
+	install -d $(D_LIB) $(D_INCLUDE)/hmkv $(D_DOC)/docs $(D_PKGCONFIG) $(D_CMAKE)
 	install -m 644 $(HEADER) $(D_INCLUDE)/hmkv.h
+	install -m 644 $(BINDINGS) $(D_INCLUDE)/hmkv
 	install -m 755 $(SHARED) $(D_LIB)/libhmkv.so.$(VERSION)
 	ln -sf libhmkv.so.$(VERSION) $(D_LIB)/libhmkv.so.$(ABI)
 	ln -sf libhmkv.so.$(ABI) $(D_LIB)/libhmkv.so
@@ -186,14 +199,15 @@ install: ## install into PREFIX, below DESTDIR; run `make` before
 	$(FILL) packaging/hmkv.pc.in >$(D_PKGCONFIG)/hmkv.pc
 	$(FILL) packaging/hmkv-config.cmake.in >$(D_CMAKE)/hmkv-config.cmake
 	$(FILL) packaging/hmkv-config-version.cmake.in >$(D_CMAKE)/hmkv-config-version.cmake
-	install -m 644 README.md LICENSE $(D_DOC)
+	install -m 644 $(DOCS) $(D_DOC)
+	install -m 644 $(PAGES) $(D_DOC)/docs
 
 uninstall: ## remove what install put there
-	rm -f $(D_INCLUDE)/hmkv.h $(D_LIB)/libhmkv.so $(D_LIB)/libhmkv.so.$(ABI) \
+	rm -f $(D_INCLUDE)/hmkv.h $(addprefix $(D_INCLUDE)/,$(BINDINGS:include/%=%)) $(D_LIB)/libhmkv.so $(D_LIB)/libhmkv.so.$(ABI) \
 		$(D_LIB)/libhmkv.so.$(VERSION) $(D_LIB)/libhmkv.a $(D_PKGCONFIG)/hmkv.pc \
 		$(D_CMAKE)/hmkv-config.cmake $(D_CMAKE)/hmkv-config-version.cmake \
-		$(D_DOC)/README.md $(D_DOC)/LICENSE
-	@for dir in $(D_CMAKE) $(D_DOC); do if [ -d $$dir ]; then rmdir $$dir; fi; done
+		$(addprefix $(D_DOC)/,$(DOCS) $(PAGES))
+	@for dir in $(D_INCLUDE)/hmkv $(D_CMAKE) $(D_DOC)/docs $(D_DOC); do if [ -d $$dir ]; then rmdir $$dir; fi; done
 
 dist: ## pack HEAD as a source archive
 	@mkdir -p $(TARGET)

@@ -22,9 +22,13 @@ const SECTIONS: &[&str] = &[
     "result",
     "txn",
     "event_watch",
+    "mirror",
     "lease",
     "named_lock",
     "state",
+    "metrics",
+    "dispatch",
+    "mem_fault",
 ];
 
 /// Option structs that have a macro.

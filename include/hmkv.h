@@ -8,7 +8,7 @@
  * are two tiers on one core. The first, for text, are the sections Keys and
  * values, Temporary keys, The distributed lock and Watches: calls that wait for
  * their answer. The second, for everything, are Requests, Results, Transactions,
- * Event watches, Leases, Locks and elections. They mix freely. What holds
+ * Event watches, Mirrors, Leases, Locks and elections. They mix freely. What holds
  * everywhere stands once, here:
  *
  * Status     Every call that can fail returns an hmkv_status. The sign is the
@@ -23,9 +23,9 @@
  *            hmkv_errmsg() tells the details of the last failure that a call of
  *            this thread returned; results and events carry theirs.
  *            Expect values that you do not know: enumerations grow.
- * Handles    hmkv, hmkv_watcher, hmkv_lease and hmkv_lock are opaque values,
- *            looked up and never dereferenced by the library. A NULL, closed,
- *            stale, forged or foreign one is answered with HMKV_EHANDLE,
+ * Handles    hmkv, hmkv_watcher, hmkv_mirror, hmkv_lease and hmkv_lock are opaque
+ *            values, looked up and never dereferenced by the library. A NULL,
+ *            closed, stale, forged or foreign one is answered with HMKV_EHANDLE,
  *            harmlessly; one inherited through fork() with HMKV_EFORKED.
  *            hmkv_op, hmkv_txn and hmkv_result are plain memory with one owner.
  * Arguments  A NULL where none is allowed is HMKV_EINVAL. Inputs are copied
@@ -41,42 +41,51 @@
  * Times      In milliseconds, unless the name says otherwise. 0 tries once,
  *            HMKV_FOREVER waits without bound, less is HMKV_EINVAL; in option
  *            structs 0 is the default. Closing the store ends every wait with
- *            HMKV_ECLOSED, that for the answer to a write that was sent with
- *            HMKV_EINDETERMINATE.
+ *            HMKV_ECLOSED; a call that waits for the answer to a write which was
+ *            sent gets HMKV_EINDETERMINATE. A signal does not end a call, and
+ *            pthread_cancel() acts after it.
  * Blocking   "Up to the timeout" means the store's option `timeout` (5 s). On
- *            `mem:` such calls do not wait.
+ *            `mem:` such calls do not wait, but for faults (hmkv_mem_fault()).
  * Threads    Every call may be made from any thread at any time, and from
- *            callbacks (only closing the callback's own store is refused, and
- *            hmkv_log_fn may do less). No call is async-signal-safe. Ops,
+ *            callbacks (only closing or dispatching the callback's own store is
+ *            refused, and hmkv_log_fn may do less). No call is async-signal-safe. Ops,
  *            transactions and results belong to one thread at a time.
  *            A request does its I/O on the calling thread, or on the library's
  *            where that one's stack is short: 64 KiB are enough for any call.
- * Callbacks  Run on library threads whose signals are all blocked, but for
- *            hmkv_log_fn and hmkv_free_fn; those of one watch one at a time and
- *            in order, others may overlap. A callback that blocks delays only
- *            its own watch. A C++ exception or pthread_exit() that leaves a
- *            callback ends the process with one line on standard error;
- *            longjmp() out of one is undefined.
- * Userdata   Stays the caller's. Unless `userdata_free` of a watch does it, it may
- *            be freed when a call from outside its callback has closed,
- *            cancelled, released or replaced what it was given for, or has closed
- *            the store; also when the call that took it failed, or a callback
- *            that is the only one (of hmkv_then(), or `acquired` with a failure)
- *            has returned. Not after HMKV_EINCALLBACK; of a store, lease or lock
- *            not after HMKV_EHANDLE, where a second, concurrent call does not
- *            wait; and not while a callback still runs after hmkv_close()
- *            answered HMKV_TIMED_OUT.
+ * Callbacks  Run on library threads, on which all signals but those of a thread's
+ *            own faults (SIGSEGV, SIGABRT and alike) are blocked; with option
+ *            `dispatch=poll` in hmkv_dispatch(), on the thread that calls it.
+ *            hmkv_log_fn and hmkv_free_fn may run on the caller's. Those of one
+ *            watch run one at a time and in order, others may overlap. A callback
+ *            that blocks delays only its own watch, or with `dispatch=poll` its
+ *            thread. None begins once exit() has come to the library, that of
+ *            hmkv_then() neither. A C++ exception or pthread_exit() that leaves a
+ *            callback ends the process with one line on standard error; longjmp()
+ *            out of one is undefined.
+ * Userdata   Stays the caller's. It may be freed when a call from outside its
+ *            callback has closed, cancelled, released or replaced what it was
+ *            given for, or has closed the store: such a call waits for the
+ *            callback. Also when the call that took it failed, and when a
+ *            callback that comes only once (of hmkv_then(), or `acquired` with a
+ *            failure) has returned. With `userdata_free` of a watch the library
+ *            says when. It is still in use after HMKV_EINCALLBACK; while a
+ *            callback runs on after hmkv_close() answered HMKV_TIMED_OUT; and
+ *            after the HMKV_EHANDLE of a second, concurrent close of a store,
+ *            mirror, lease or lock, which does not wait.
  * Processes  fork() leaves the parent's handles untouched; the child opens its
- *            own. Daemonise, then open. The library prints nothing, installs
- *            no signal handler, and has no thread before the first open or
- *            after the last close.
+ *            own. There `mem:` is empty and the log is off; an op or transaction
+ *            of the parent's gives HMKV_EFORKED. Daemonise, then open. The
+ *            library prints nothing, installs no signal handler, and has no
+ *            thread before the first open or after the last close.
  * Failures   Beside the statuses that a function names, any call can answer
  *            HMKV_EHANDLE, HMKV_EFORKED, HMKV_EINTERNAL (a bug in libhmkv; the
  *            store stays usable) and, where it takes arguments, HMKV_EINVAL. A
- *            call that talks to the store can further answer HMKV_ECLOSED (the
- *            store was closed meanwhile) and, on etcd, HMKV_EUNAVAIL,
+ *            call that talks to the store or begins a callback's thread can
+ *            further answer HMKV_ECLOSED (the store was closed meanwhile),
+ *            HMKV_ENOMEM and, on etcd, HMKV_EUNAVAIL,
  *            HMKV_EAUTH, HMKV_EDENIED and HMKV_ETLS; one that writes also
- *            HMKV_EINDETERMINATE, HMKV_ETOOLARGE and HMKV_ENOSPACE.
+ *            HMKV_EINDETERMINATE, HMKV_ETOOLARGE and HMKV_ENOSPACE. On `mem:`
+ *            HMKV_EUNAVAIL and HMKV_EINDETERMINATE come of hmkv_mem_fault().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -150,7 +159,7 @@ typedef enum {
   HMKV_NOT_FOUND = 1,
   /** The compare was false: not set, or the else branch was taken. */
   HMKV_COMPARE_FAILED = 2,
-  /** The lock was seen held by another. */
+  /** The lock was seen held by another; of hmkv_lock_set(): it is not held yet. */
   HMKV_BUSY = 3,
   /** A wait ended with nothing to report. */
   HMKV_TIMED_OUT = 4,
@@ -246,11 +255,27 @@ typedef enum {
   HMKV_STATE_TEMP_KEY_RESTORED = 2,
   /**
    * A temporary key was not created again, because it now belongs to someone
-   * else; `detail` is the key.
+   * else or the user may not store and read it any more; `detail` is the key.
+   * The library does not try again.
    */
   HMKV_STATE_TEMP_KEY_LOST = 3,
   /** The held lock was lost; `detail` is the name of the lock. */
   HMKV_STATE_LOCK_LOST = 4,
+  /**
+   * The server can be reached, for the first time or again; `detail` is its endpoint,
+   * as in `http://host:2379`.
+   */
+  HMKV_STATE_CONNECTED = 5,
+  /**
+   * The server could be reached, and cannot any more; `detail` is the reason. The
+   * library goes on trying.
+   */
+  HMKV_STATE_CUT = 6,
+  /**
+   * Another member of the cluster is used from now on, without a cut in between;
+   * `detail` is its endpoint.
+   */
+  HMKV_STATE_ENDPOINT = 7,
 } hmkv_state_code;
 
 /** How much is logged; each level includes those before it. */
@@ -274,9 +299,11 @@ typedef enum {
    */
   HMKV_EVENT_SYNCED = 3,
   /**
-   * The changes up to `revision` could not be had one by one, because they were
-   * compacted, the consumer was too slow for its policy, or the store is another one;
-   * the difference was delivered as PUT and DELETE. `detail` has the reason.
+   * The changes up to `revision` could not be had one by one: they were compacted, the
+   * server left one out, the consumer was too slow for its policy, or the store is
+   * another one. The difference was delivered before this, as PUT and DELETE; a key
+   * that was created anew as both. Of another store every key is told again, changed
+   * or not. `detail` has the reason.
    */
   HMKV_EVENT_RESYNC = 4,
   /**
@@ -355,6 +382,12 @@ typedef struct hmkv_lease hmkv_lease;
  * hmkv_lock_release() and by closing its store.
  */
 typedef struct hmkv_lock hmkv_lock;
+
+/**
+ * A local copy of a prefix. Made by hmkv_mirror_open(), retired by
+ * hmkv_mirror_close() and by closing its store.
+ */
+typedef struct hmkv_mirror hmkv_mirror;
 
 /**
  * A request that was submitted: owned memory, used by one thread at a time, which
@@ -459,8 +492,8 @@ typedef struct {
 } hmkv_put_opts;
 
 /**
- * Options of hmkv_range() and hmkv_txn_range(). At most one of `prefix`, `end` and
- * `from` may be given; without one the range is the one key.
+ * Options of hmkv_range(), hmkv_txn_range() and hmkv_mirror_range(). At most one of
+ * `prefix`, `end` and `from` may be given; without one the range is the one key.
  */
 typedef struct {
   /** sizeof(hmkv_range_opts), which HMKV_RANGE_OPTS() fills in. */
@@ -590,8 +623,8 @@ typedef struct {
    */
   int64_t start_revision;
   /**
-   * How many events may wait for the consumer, beside those of a snapshot or resync,
-   * and those of one answer of the server; 0: 4,096.
+   * How many events may wait for the consumer; 0: 4,096. Those of a snapshot or resync
+   * do not count, and one answer of the server may go over it.
    */
   size_t queue_max;
   /**
@@ -613,7 +646,10 @@ typedef struct {
   uint8_t prev_kv;
   /** 1: no PUT events of changes; a snapshot is delivered all the same. */
   uint8_t no_put;
-  /** 1: no DELETE events. */
+  /**
+   * 1: no DELETE events, but those that correct a snapshot which `on_overflow` cut
+   * short.
+   */
   uint8_t no_delete;
   /** Room for later fields; 0. */
   uint8_t reserved[7];
@@ -627,8 +663,8 @@ typedef struct {
   hmkv_status status;
   /**
    * The key with its value. Of a deleted key only `key`, `key_len` and
-   * `mod_revision` are set, and the value is empty. NULL where the event is not
-   * about a key.
+   * `mod_revision` are set, and the value is empty; in a resync `mod_revision` is not
+   * that of the deletion. NULL where the event is not about a key.
    */
   const hmkv_kv *kv;
   /**
@@ -637,8 +673,8 @@ typedef struct {
    */
   const hmkv_kv *prev;
   /**
-   * The store's revision after the change, or that the snapshot shows; 0 for
-   * STATE and END.
+   * The store's revision after the change, or that which the snapshot or resync
+   * shows; 0 for STATE and END.
    */
   int64_t revision;
   /** One line of text, of RESYNC, STATE and END; else NULL. */
@@ -654,13 +690,13 @@ typedef struct {
 } hmkv_event;
 
 /**
- * Called for each event of a watch.
+ * Called for each event of a watch or mirror.
  *
  * @param event    The event with all that it points to; borrowed until the
  *                 callback returns.
  * @param userdata The pointer given with the callback.
  *
- * It may close its own watch.
+ * It may close its own watch or mirror.
  */
 typedef void (*hmkv_event_fn)(const hmkv_event *event, void *userdata);
 
@@ -675,8 +711,9 @@ typedef void (*hmkv_event_fn)(const hmkv_event *event, void *userdata);
 typedef void (*hmkv_lost_fn)(hmkv_status status, const char *detail, void *userdata);
 
 /**
- * Called once when an attempt to get a lock is over; not when hmkv_lock_release()
- * ended it.
+ * Called once when an attempt to get a lock is over, with HMKV_ECLOSED where closing the
+ * store ended it; not when hmkv_lock_release() ended it, nor after hmkv_close() answered
+ * HMKV_TIMED_OUT.
  *
  * @param status   HMKV_OK: the lock is held; else as hmkv_lock_acquire() answers
  *                 where it waits, with the details in hmkv_errmsg(), and `lock` is
@@ -725,7 +762,8 @@ typedef struct {
 typedef int32_t hmkv_state;
 
 /**
- * Called when something happened to a store's leases, temporary keys or lock.
+ * Called when something happened to a store's connections, leases, temporary keys or
+ * lock.
  *
  * @param state    What happened, one of `hmkv_state_code`; expect new values.
  * @param detail   One line of text, see `hmkv_state_code`. Borrowed until the
@@ -839,13 +877,38 @@ void hmkv_set_log(int32_t level, hmkv_log_fn fn, void *userdata);
  * HMKV_EAUTH, while watches and leases that have begun wait for a right one, leases until
  * their time is over. `mem:` has no users: there the options have no effect.
  *
+ * `srv:DOMAIN` follows etcd's convention for DNS. DOMAIN is a full name, at most 231 bytes
+ * long; no search list is applied. The records of type SRV at
+ * `_etcd-client-ssl._tcp.DOMAIN` are members reached by https; those at
+ * `_etcd-client._tcp.DOMAIN`, by http. The option `srv_name=NAME` appends `-NAME` to
+ * `_etcd-client-ssl` and `_etcd-client`, as etcdctl's --discovery-srv-name.
+ *
+ * - Where there are records for https, those for http are not used, also later while the
+ *   store is open, so that what was encrypted never crosses the network readable. (Other
+ *   clients of etcd use both.) For the same reason a failure to learn whether there are
+ *   any is a failure. With the options `cacert`, `cert` or `server_name` the records for
+ *   http are never used.
+ * - The certificate must have the host name of its record, or `server_name`. DNS itself
+ *   proves nothing: name with `cacert` an authority that signs for this cluster alone.
+ * - Members are tried by ascending priority, those of one priority by lot in proportion
+ *   to their weight (RFC 2782). One that answers is kept, also when one before it is
+ *   back; when it fails, those after it come next. At most 16 are used.
+ * - The records are asked for when the store is opened, which does not wait for that;
+ *   when their time to live is over, taken as 5 s to 5 min; and soon, at most every
+ *   250 ms, later 2 s, while requests find no member that answers. An answer that fails
+ *   or is empty replaces nothing. While no member is known, requests wait for one and
+ *   answer HMKV_EUNAVAIL at their timeout. With option `sync` the cluster's own list comes
+ *   first, and the records are what it begins with and goes back to.
+ *
  * @param endpoint Where the store is, in UTF-8:
  *                 `http://host:port`, `https://host:port`, or bare `host:port`
- *                 (http); several members of one cluster joined by commas;
+ *                 (http), an IPv6 address in brackets, without user or password;
+ *                 several members of one cluster joined by commas;
  *                 `mem:`, the store inside this process, shared by all its
  *                 handles and surviving their close; `mem:NAME`, a separate one;
  *                 `env:`, what the environment variable HMKV_ENDPOINT names,
- *                 else ETCD_HOST and ETCD_PORT, else ETCDCTL_ENDPOINTS.
+ *                 else ETCD_HOST with ETCD_PORT (2379), else ETCDCTL_ENDPOINTS;
+ *                 `srv:DOMAIN`, a cluster whose members a name server tells, see above.
  * @param options  NULL, or items `name=value`, some just `name`, in UTF-8, separated
  *                 by any number of `,`, `;` and white space; each name once. A
  *                 value that holds one of these is quoted with '...', where a
@@ -854,7 +917,6 @@ void hmkv_set_log(int32_t level, hmkv_log_fn fn, void *userdata);
  * @param out      Gets the handle, to be closed with hmkv_close().
  * @return HMKV_OK;
  *         HMKV_EINVAL: bad endpoint or option, named in hmkv_errmsg();
- *         HMKV_EUNSUPPORTED: one that is known but not built yet;
  *         HMKV_ETLS: a certificate or key file is unreadable or does not match;
  *         HMKV_EAUTH: the password file is unreadable, empty, longer than 4 KiB or not
  *         UTF-8; or, with `wait`, the server refused the user or the password;
@@ -872,8 +934,9 @@ HMKV_MUST_USE hmkv_status hmkv_open(const char *endpoint, const char *options, h
  *
  * The handle is retired at once; its watchers, leases and locks are by the end of the
  * call. What could not be revoked in time ends with its lease. When the last store of
- * a process is closed, the library's threads have ended. What was stored in `mem:`
- * stays.
+ * a process is closed, the library's threads have ended, but for one in a callback that
+ * still runs, and one that waits for a name server, which ends when that answers or the
+ * system gives up. What was stored in `mem:` stays.
  *
  * @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
  * @return HMKV_OK;
@@ -882,30 +945,11 @@ HMKV_MUST_USE hmkv_status hmkv_open(const char *endpoint, const char *options, h
  *         HMKV_EINCALLBACK: called from a callback of this store, nothing done.
  *
  * Blocks: at most for the option `close_timeout` (2 s), while callbacks run or
- * the server does not answer. Threads: any, except the store's own callbacks.
+ * the server does not answer; with `dispatch=poll` up to 100 ms longer, and while a
+ * callback runs on this thread. Threads: any, except the store's own callbacks.
  * Since: 0.1.
  */
 hmkv_status hmkv_close(hmkv *kv);
-
-/**
- * Make a fault happen, so that the rare paths of a program can be tested on
- * `mem:` without a server.
- *
- * @param kv   A store on `mem:`.
- * @param spec `expire`: every lease that this handle holds ends at once, as if
- *             its process had been cut off for longer than the TTL. Its
- *             temporary keys, its lock keys and those of its leases are
- *             deleted, the state callback (hmkv_on_state()) and each `lost` tell of
- *             the loss, and temporary keys are created again. `compact`: all
- *             revisions before the newest one are gone, as after `etcdctl compact`.
- * @return HMKV_OK when it is done (callbacks follow);
- *         HMKV_EUNSUPPORTED: the store is not on `mem:`, or the fault (`cut`,
- *         `delay`, `indeterminate`) is not built yet;
- *         HMKV_EINVAL: any other text.
- *
- * Blocks: never. Threads: any. Since: 0.1.
- */
-HMKV_MUST_USE hmkv_status hmkv_mem_fault(hmkv *kv, const char *spec);
 
 /* ============================================================================
  * Keys and values
@@ -1045,13 +1089,16 @@ hmkv_status hmkv_tas(hmkv *kv,
  * within `temp_ttl` and a second after the process died or was cut off (etcd
  * starts the TTL anew at each change of its leader). When the lease was lost,
  * by an outage longer than the TTL, the key is created again unless it belongs
- * to someone else by then; hmkv_on_state() tells of both. Deleting the key, or
- * storing it by anyone, ends its renewal.
+ * to someone else by then, or the user may not store and read it any more;
+ * hmkv_on_state() tells of both. Deleting the key, or storing it by anyone, ends
+ * its renewal; nobody is told, watch the key for that.
  *
  * @param kv  The store.
  * @param key NUL-terminated, not empty. Copied. Making the same key temporary
  *            again succeeds.
- * @return HMKV_OK; failures as of hmkv_store().
+ * @return HMKV_OK; failures as of hmkv_store(). After HMKV_EINDETERMINATE the key
+ *         may be there until the store is closed, and is not created again after
+ *         a loss: call again until it succeeds.
  *
  * Blocks: up to the timeout. Threads: any. Since: 0.1.
  */
@@ -1093,8 +1140,9 @@ HMKV_MUST_USE hmkv_status hmkv_dist_lock(hmkv *kv);
  *                number is HMKV_EINVAL. It is the wait alone: the lease's time
  *                is the option `lock_ttl`.
  * @return HMKV_OK: held; HMKV_BUSY: another was seen holding it; HMKV_EUNAVAIL:
- *         the store could not be asked. A wait that gives up leaves no key
- *         behind.
+ *         the store could not be asked. A wait that gives up takes its key out
+ *         of the queue; where the server does not answer that within a second,
+ *         the key is gone at the latest when its lease ends.
  *
  * Blocks: up to the timeout to join the queue, then up to `seconds`, then up to
  * a second to leave it; ended by hmkv_close(). Threads: any. Since: 0.1.
@@ -1135,7 +1183,8 @@ HMKV_MUST_USE int32_t hmkv_dist_lock_result(hmkv *kv);
  *
  * Exactly the first change after the registration is reported, whatever follows
  * it: a delete and then a create report the delete. Storing an equal value is a
- * change. To see every change use hmkv_watch_cb().
+ * change. Where the first change cannot be had any more, the final state is reported
+ * in its place, as by hmkv_watch_cb(). To see every change use that.
  *
  * @param kv         The store.
  * @param key        NUL-terminated, not empty. It need not exist. Copied.
@@ -1145,7 +1194,8 @@ HMKV_MUST_USE int32_t hmkv_dist_lock_result(hmkv *kv);
  *                   hmkv_free(); NULL after a delete. May be NULL.
  * @param op         Gets HMKV_KEYCHANGE_PUT or HMKV_KEYCHANGE_DELETE. May be
  *                   NULL.
- * @return HMKV_OK; HMKV_TIMED_OUT: no change; HMKV_EBINARY: the key was stored, with
+ * @return HMKV_OK; HMKV_TIMED_OUT: no change was seen; the server may have been out of
+ *         reach, which hmkv_ping() finds out; HMKV_EBINARY: the key was stored, with
  *         a NUL byte in the value, and `value` is not NULL; HMKV_EUNAVAIL: the watch
  *         could not be registered within the timeout.
  *
@@ -1164,9 +1214,15 @@ hmkv_status hmkv_watch(hmkv *kv,
  *
  * When this returns, the watch is registered: no change after that is missed.
  * Every matching change is delivered, in revision order, none twice, across
- * reconnects, server restarts and changes of the leader. Only if the changes of
- * an interruption are compacted away meanwhile, the final state alone is
- * delivered; a key deleted and created again then counts as deleted.
+ * reconnects, server restarts and changes of the leader. Where the changes of an
+ * interruption cannot be had one by one (compacted, left out by the server, or
+ * the store was replaced), the final state alone is delivered, and a key deleted
+ * and created again counts as deleted. After the store was replaced, a key that
+ * is there is told as PUT although nobody stored it.
+ *
+ * While the server cannot be reached the watch waits, and tells nothing:
+ * hmkv_watch_open() tells of that. A callback that is slow loses nothing: 4,096
+ * changes or 16 MiB wait here, further ones on the server.
  *
  * The watch ends when the callback returns false, when the key is deleted, when
  * it is cancelled and when the store is closed. **A watch for HMKV_KEYCHANGE_PUT
@@ -1233,10 +1289,12 @@ hmkv_status hmkv_watch_cb_cancel(hmkv_watcher *watcher);
  * length; the length HMKV_NTS means NUL-terminated, a length of 0 permits NULL.
  * Options are structs, passed by pointer; NULL means all defaults. HMKV_PUT_OPTS() and
  * alike make one in C; elsewhere fill it with zeroes and set `size`. An option struct
- * may be shorter than this header's, as of an older one. Behind the fields that this
- * library knows it must be zero, `reserved` too, or it is HMKV_EUNSUPPORTED; a `size`
- * that ends within a field, a flag that is not 0 or 1, an unknown number of an
- * enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
+ * may be shorter (an older header's) or longer (a newer one's) than this library's. In a
+ * shorter one the fields that are missing have their defaults; a `size` that ends
+ * within a field is HMKV_EINVAL. In a longer one what this library does not know must
+ * be zero, and `reserved` in any, or it is HMKV_EUNSUPPORTED. HMKV_EINVAL is also a flag
+ * that is not 0 or 1, an unknown number of an enumeration, and a negative number but for
+ * HMKV_FOREVER, HMKV_TRY and HMKV_ABSENT where they are named.
  */
 
 /**
@@ -1247,7 +1305,8 @@ hmkv_status hmkv_watch_cb_cancel(hmkv_watcher *watcher);
  *           the request: see the function that submitted it. HMKV_EFORKED in a
  *           forked child.
  *
- * Blocks: up to the request's timeout. Threads: the op's. Since: 0.1.
+ * Blocks: up to the request's timeout; of a large range, as long for each page.
+ * Threads: the op's. Since: 0.1.
  */
 HMKV_MUST_USE hmkv_result *hmkv_await(hmkv_op *op);
 
@@ -1475,8 +1534,8 @@ void hmkv_result_free(hmkv_result *result);
  * The calls that put it together return nothing: the first thing that is wrong with
  * their arguments is the answer of the transaction, which is not sent then. Operators
  * are "=", "!=", "<" and ">". A branch may store each key once, and not remove what it
- * stores; this is checked of both branches, leases and revisions of the one that is
- * taken.
+ * stores; both branches are checked for that. Leases and revisions are checked in the
+ * branch that is taken alone.
  */
 
 /**
@@ -1633,7 +1692,8 @@ void hmkv_txn_free(hmkv_txn *txn);
  * The full watch: of a key, a prefix or a range, from any revision that is kept, with
  * previous values, with a snapshot first. Everything is an hmkv_event, in order:
  * whole revisions, none lost, none twice, across reconnects, server restarts and
- * changes of the leader. It does not end with a deletion. Watchers of the same range
+ * changes of the leader, but for what a RESYNC stands for and `on_overflow` drops. It
+ * does not end with a deletion. Watchers of the same range
  * of one store share one watch of the server; idle ones cost no thread.
  *
  * With a callback events are pushed, on library threads. Without, hmkv_watch_next()
@@ -1665,7 +1725,8 @@ void hmkv_txn_free(hmkv_txn *txn);
  *         server may have dropped a deletion of the oldest revision that it keeps);
  *         HMKV_ENOMEM. On failure `fn` never runs.
  *
- * Blocks: up to the timeout. Threads: any. Since: 0.1.
+ * Blocks: up to the timeout for each page of a large range, and for the watch.
+ * Threads: any. Since: 0.1.
  */
 HMKV_MUST_USE
 hmkv_status hmkv_watch_open(hmkv *kv,
@@ -1710,6 +1771,125 @@ hmkv_status hmkv_watch_next(hmkv_watcher *watcher,
  * Since: 0.1.
  */
 hmkv_status hmkv_watch_close(hmkv_watcher *watcher);
+
+/* ============================================================================
+ * Mirrors
+ * A copy of all keys that begin with a prefix, in the memory of this process, kept up
+ * to date by a watch. Reading it takes no network and waits for nobody, on any number
+ * of threads, also while the copy changes. Each read shows the store as it was at one
+ * revision, hmkv_result_revision(): never half of a transaction, nor half of a resync,
+ * nor an older state than one that was read before, but of another store.
+ *
+ * A copy is behind the store by what is on its way. hmkv_mirror_wait() gives
+ * read-your-writes: write, wait for the write's revision, read. While the server cannot
+ * be reached the copy stays as it is. What it missed then, it gets one by one; where
+ * that is compacted, or the store is another one, it becomes the newest state in one
+ * step.
+ */
+
+/**
+ * Make a copy of a prefix and keep it up to date.
+ *
+ * When this returns, the copy is there. `changed` is told first what was there then, as
+ * PUT events sorted by key and a SYNCED, and then every change, as by hmkv_watch_open()
+ * with `snapshot`, STATE and END included. When it is called, the copy has the change
+ * already, and may have later ones. A `changed` that is slow delays no reader,
+ * and the copy but for a moment: when 4,096 events or 16 MiB wait for it they are dropped,
+ * and it is told the difference of what it knows to the copy, ended by RESYNC.
+ *
+ * @param kv         The store.
+ * @param prefix     `prefix_len` bytes or HMKV_NTS. Empty: all keys. Copied.
+ * @param prefix_len Its length.
+ * @param changed    Called for each event; it can run before this call returns. NULL:
+ *                   nobody is told.
+ * @param userdata   Passed to `changed`. May be NULL.
+ * @param out        Gets the mirror, for hmkv_mirror_close(). It stays valid until
+ *                   then, or until the store is closed, also when its watch ended.
+ * @return HMKV_OK; HMKV_EUNAVAIL: the keys could not be read, or the watch not
+ *         registered, within the timeout; HMKV_ENOMEM. On failure `changed` never runs.
+ *
+ * Blocks: up to the timeout for each page of a large copy, and for the watch.
+ * Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_mirror_open(hmkv *kv,
+                             const void *prefix,
+                             size_t prefix_len,
+                             hmkv_event_fn changed,
+                             void *userdata,
+                             hmkv_mirror **out);
+
+/**
+ * Read one key of the copy.
+ *
+ * @param mirror  The mirror.
+ * @param key     `key_len` bytes or HMKV_NTS, not empty.
+ * @param key_len Its length.
+ * @return A result, for hmkv_result_free(): HMKV_OK with the one key;
+ *         HMKV_NOT_FOUND: the copy has no such key; HMKV_EINVAL, also where the key does
+ *         not begin with the prefix; HMKV_EHANDLE; HMKV_ENOMEM.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_result *hmkv_mirror_get(hmkv_mirror *mirror,
+                             const void *key,
+                             size_t key_len);
+
+/**
+ * Read a range of the copy, as hmkv_range() reads one of the store.
+ *
+ * @param mirror  The mirror.
+ * @param key     As of hmkv_range().
+ * @param key_len Its length.
+ * @param opts    See hmkv_range_opts. `revision`, `timeout_ms` and `serializable` must
+ *                be 0: a copy has one state, which is there. May be NULL.
+ * @return A result, for hmkv_result_free(): as of hmkv_range(); HMKV_EINVAL, also where
+ *         a key of the range need not begin with the prefix; HMKV_EHANDLE; HMKV_ENOMEM.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_result *hmkv_mirror_range(hmkv_mirror *mirror,
+                               const void *key,
+                               size_t key_len,
+                               const hmkv_range_opts *opts);
+
+/**
+ * Wait until the copy has every change up to a revision, as hmkv_result_revision() tells
+ * one of a write. The change may be of any key. Where it is not of the prefix, or is long
+ * in coming, the store is asked whether the copy is up to date, which takes it as long as
+ * reading the prefix, although it sends no more than one key.
+ *
+ * @param mirror     The mirror.
+ * @param revision   The revision, 0 or more. It may be one that is yet to come.
+ * @param timeout_ms How long to wait; 0 only looks, HMKV_FOREVER waits without bound.
+ * @return HMKV_OK: what is read from now on is of this revision or a later one;
+ *         HMKV_TIMED_OUT: not in time; HMKV_ECLOSED, HMKV_ECANCELED: the store, the
+ *         mirror was closed meanwhile. After HMKV_EVENT_END the status of that event,
+ *         unless the copy has the revision.
+ *
+ * Blocks: up to `timeout_ms`. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE
+hmkv_status hmkv_mirror_wait(hmkv_mirror *mirror,
+                             int64_t revision,
+                             int64_t timeout_ms);
+
+/**
+ * Give up a copy.
+ *
+ * When this returns, `changed` is not running and will not run, unless it was called
+ * from inside `changed`.
+ *
+ * @param mirror The mirror; retired. A second close, also a concurrent one, is
+ *               HMKV_EHANDLE at once, harmlessly.
+ * @return HMKV_OK; HMKV_EINCALLBACK: as of hmkv_lease_close().
+ *
+ * Blocks: while `changed` runs. Do not hold a lock that it takes. Threads: any.
+ * Since: 0.1.
+ */
+hmkv_status hmkv_mirror_close(hmkv_mirror *mirror);
 
 /* ============================================================================
  * Leases
@@ -1796,9 +1976,10 @@ hmkv_status hmkv_lease_close(hmkv_lease *lease, bool revoke);
  * A held lock can be lost: the store is cut off for longer than the TTL, an operator
  * deletes the key, `max_hold_ms` is over. `lost` is told before another can hold it,
  * by `margin_ms`, if the lease or `max_hold_ms` ran out; after the fact if the key was
- * deleted or the process was stopped. (Clocks are trusted to run at one rate.) Whatever
- * must never be written by a former holder needs the store's own judgement:
- * hmkv_txn_if_held(), or hmkv_lock_token() as fencing token elsewhere.
+ * deleted or the process was suspended (SIGSTOP, a machine that is paused). Clocks are
+ * trusted to run at one rate. Whatever must never be written by a former holder needs
+ * the store's own judgement: hmkv_txn_if_held(), or hmkv_lock_token() as fencing token
+ * elsewhere. Who waits and is cut off for longer than the TTL queues anew, at the end.
  */
 
 /**
@@ -1909,8 +2090,27 @@ hmkv_status hmkv_lock_observe(hmkv *kv,
  */
 
 /**
- * Have a function called when a store loses a lease, a temporary key or its
- * lock, and when a temporary key is restored.
+ * Have a function called when the server can be reached, when it cannot any more, and
+ * when another member of the cluster is used; when the lease of a store's temporary
+ * keys, or its lock of hmkv_dist_lock(), was lost, and when a temporary key was restored
+ * or, after a loss, found to be someone else's or denied. Leases and named locks have a
+ * `lost` of their own. At most 1,024 events wait for the callback, further ones are
+ * dropped.
+ *
+ * What happened before the call is not told. hmkv_open() does not connect, except with
+ * option `wait`: a callback that is set right after it hears of the first connection too,
+ * which the first request makes. How it stands at any moment, hmkv_metrics() has in
+ * `hmkv_connected`.
+ *
+ * HMKV_STATE_CONNECTED and HMKV_STATE_CUT alternate. A store has up to three connections,
+ * of its requests, leases and watches. It is cut when one of them is lost and no member
+ * accepts another one in its place, and connected again when all of them are; a connection
+ * that is made anew at once is no cut. This is noticed while nothing is asked, too: what
+ * is lost is tried again, one member about every second or two, until it is there. A host
+ * that is gone without a word is noticed by the next request, or after the time of
+ * `keepalive`. A member that accepts connections and cannot serve, as without a leader,
+ * is no cut.
+ * On `mem:` the store is connected from the beginning, which is not told.
  *
  * There is one such callback per store; a new call replaces the last. When it
  * returns, the former callback is not running and will not run again, except
@@ -1926,6 +2126,193 @@ hmkv_status hmkv_lock_observe(hmkv *kv,
  * Blocks: while the former callback runs. Threads: any. Since: 0.1.
  */
 HMKV_MUST_USE hmkv_status hmkv_on_state(hmkv *kv, hmkv_state_fn fn, void *userdata);
+
+/* ============================================================================
+ * Metrics
+ */
+
+/**
+ * Tell what a store has counted, as text for Prometheus (its text format, version
+ * 0.0.4: `Content-Type: text/plain; version=0.0.4`).
+ *
+ * docs/metrics.md lists names and labels, which stay: later versions may add some.
+ * What a store counts begins with hmkv_open() and ends with hmkv_close(); counters
+ * never go down. A program with several stores adds a label of its own.
+ *
+ * @param kv   The store.
+ * @param text Gets the text, to be given back with hmkv_free().
+ * @return HMKV_OK; HMKV_ENOMEM: no memory for the text.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_status hmkv_metrics(hmkv *kv, char **text);
+
+/**
+ * Ask the members of the cluster how they are. The answer is one object of JSON:
+ *
+ * - `cluster_id`: the cluster's id in hexadecimal, as all ids here: they have 64 bits,
+ *   which numbers of JSON need not have.
+ * - `leader`: the id of the leader; null where no member that answered knows one.
+ * - `members`: an array of objects, one for each member:
+ *   - `id`, `name`: a member that never started has the name "".
+ *   - `peer_urls`, `client_urls`: arrays of strings.
+ *   - `is_learner`: true or false.
+ *   - `reachable`: whether the member answered.
+ *   - `error`: the reason where it did not; else what it says is wrong with it, such as
+ *     an exhausted quota, or null.
+ *   - `endpoint`: the URL at which it answered.
+ *   - `version`: that of the server, such as "3.5.16".
+ *   - `db_size`, `db_size_in_use`: bytes that its database takes, and that of these are
+ *     in use.
+ *   - `raft_index`, `raft_term`: how far it is in the log of the cluster.
+ *   - `revision`: the newest revision that it has.
+ *
+ * Those from `endpoint` on are null where the member is not `reachable`. Later versions
+ * may add fields.
+ *
+ * All members are asked at once: those of the store and those that are in the list of
+ * one that answers, at their client URLs, over connections of their own. No quorum is
+ * needed: it is what each member knows by itself. The user needs no rights. Where all URLs
+ * of the store are https, those in a list that are not are not asked.
+ *
+ * On `mem:` there is one member, the leader, with the id 0: its name and endpoint are
+ * that of the store, its version is that of the library; both sizes are the bytes of all
+ * keys and values, and raft has 0.
+ *
+ * @param kv   The store.
+ * @param json Gets the text, to be given back with hmkv_free().
+ * @return HMKV_OK when at least one member answered; HMKV_EUNAVAIL: none did;
+ *         HMKV_ENOMEM: no memory for the text.
+ *
+ * Blocks: up to the timeout; without it where every member answers or refuses.
+ * Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_status hmkv_cluster_status(hmkv *kv, char **json);
+
+/* ============================================================================
+ * Event loops
+ * For a program that lives in an event loop of its own. With option `dispatch=poll` the
+ * store's callbacks run in hmkv_dispatch() alone, on the thread that calls it, whenever
+ * the descriptor hmkv_fd() tells the loop that some are ready: the program needs no locks
+ * for what its callbacks touch. Requests, renewals of leases, watches and losses go on
+ * without it; what it delays is that the program hears of them. A store whose callbacks
+ * wait for their turn keeps what they are to get: of a watch at most its `queue_max`
+ * beside a snapshot, of the state callback 1,024 events.
+ *
+ * Ready-made bindings for libuv, libevent, GLib and sd-event are `hmkv/libuv.h`,
+ * `hmkv/libevent.h`, `hmkv/glib.h` and `hmkv/sd-event.h`, which stand beside this header.
+ *
+ * Besides hmkv_dispatch(), hmkv_close() runs the callbacks that are promised: those of
+ * hmkv_then() and `acquired`. Where ending leases takes all of `close_timeout`, they have
+ * 100 ms more. The callback of hmkv_set_log(), which is the process's, runs where there is
+ * something to tell; that of hmkv_then() for an op that a store refused because it was
+ * closed, or had no store, runs on a thread of its own; and `userdata_free` as its type says.
+ */
+
+/**
+ * Tell the descriptor that is readable exactly while hmkv_dispatch() has something to do.
+ *
+ * It is for poll(), epoll and their like, level-triggered or edge-triggered, and for
+ * nothing else: it is not to be read, written or closed. It stays the same until the
+ * store is closed; take it out of the loop before that.
+ *
+ * @param kv A store with option `dispatch=poll`.
+ * @return The descriptor, which is the store's; or -1, with the reason in hmkv_errmsg():
+ *         no such store, or one without that option.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+int32_t hmkv_fd(hmkv *kv);
+
+/**
+ * Run callbacks that are ready, on this thread, in the order in which they became so;
+ * several of one watch in a row, but others come between before it has had 64.
+ *
+ * It waits for nothing but the callbacks themselves. When it returns because `max` of them
+ * have run, or because much of what it looked at needed no callback, and there is more, the
+ * descriptor is readable, which is an edge again.
+ *
+ * @param kv  A store with option `dispatch=poll`.
+ * @param max How many callbacks to run at most; at least 1.
+ * @param ran Gets how many have run. May be NULL.
+ * @return HMKV_OK; HMKV_TIMED_OUT: no callback was there to run; HMKV_EINVAL, also for a store
+ *         without that option; HMKV_EINCALLBACK: called from a callback of this store.
+ *
+ * Blocks: while the callbacks run. Threads: any; several at once share the callbacks, of
+ * which those of one watch still run one at a time. Since: 0.1.
+ */
+hmkv_status hmkv_dispatch(hmkv *kv, size_t max, size_t *ran);
+
+/* ============================================================================
+ * Faults
+ */
+
+/**
+ * Make faults happen, so that the rare paths of a program can be tested on `mem:`
+ * without a server: with the statuses, events and callbacks of the real ones.
+ *
+ * They concern this handle, as if it were a process of its own; others on the same
+ * store go on and see what becomes of it. So a test has one handle for the program
+ * and one to look with:
+ *
+ *     hmkv_lock_acquire(kv, "leader", HMKV_LOCK_OPTS(.ttl_ms = 2000), on_lost, me, &lock);
+ *     hmkv_mem_fault(kv, "cut=1h");
+ *     ... wait until on_lost was called ...
+ *     hmkv_lock_acquire(other, "leader", NULL, NULL, NULL, &theirs);  // HMKV_OK, soon
+ *     hmkv_lock_set(lock, "late", HMKV_NTS);                          // HMKV_ELOST
+ *
+ * The text, where a separator is any number of `,`, `;` and white space, and TIME is
+ * written as in options and at most an hour:
+ *
+ *     spec  = [sep] fault *(sep fault) [sep]
+ *     fault = "expire" / "compact" / "cut=" TIME / "delay=" TIME
+ *           / "indeterminate" ["=" ("applied" / "dropped")]
+ *
+ * The faults are made in their order; none, where the text is wrong.
+ *
+ * - `expire`: every lease that this handle holds ends at once, as if its process had
+ *   been cut off for longer than the TTL. Its temporary keys, its lock keys and those
+ *   of its leases are deleted, the state callback (hmkv_on_state()) and each `lost` tell
+ *   of the loss, and temporary keys are created again.
+ * - `compact`: all revisions before the newest one are gone, for all handles, as after
+ *   `etcdctl compact`.
+ * - `cut=TIME`: for so long this handle reaches nothing. A request waits for the end of
+ *   the cut; where its timeout comes first it was not sent and answers HMKV_EUNAVAIL,
+ *   and HMKV_ECANCELED where it is cancelled. One that was under way (see `delay`) is
+ *   sent again where the library may repeat it; other writes are HMKV_EINDETERMINATE at
+ *   once. Event watches tell of the cut and of its end by HMKV_EVENT_STATE, the state
+ *   callback by HMKV_STATE_CUT and HMKV_STATE_CONNECTED. What others changed meanwhile
+ *   follows after it, or RESYNC where that was compacted. Leases are not renewed: those
+ *   whose TTL is over by then are lost, which `lost`, HMKV_STATE_LEASE_LOST and
+ *   HMKV_STATE_LOCK_LOST tell in time, and temporary keys are created again after the
+ *   cut. Whoever waits for a lock waits on. hmkv_close() takes up to `close_timeout`
+ *   where there are leases to revoke, which end by themselves. A new cut replaces the
+ *   one that lasts; `cut=0` ends it.
+ * - `delay=TIME`: each request of this handle from now on reaches the store after half of
+ *   the time, and is answered after the other half, none before the one before it. Where
+ *   its timeout comes first a read answers HMKV_EUNAVAIL and a write
+ *   HMKV_EINDETERMINATE: it reaches the store all the same, unless a cut or hmkv_close()
+ *   comes first. A cancelled write is HMKV_EINDETERMINATE too. Events are not
+ *   delayed. `delay=0` ends it for later requests, which wait for those under way;
+ *   `cut=1ms` breaks these.
+ * - `indeterminate=applied`, `indeterminate=dropped`: the next write of this handle is
+ *   applied, or is not, and answers HMKV_EINDETERMINATE, as when the connection breaks
+ *   between request and answer. Given several times it concerns so many writes.
+ *   `indeterminate` alone is `indeterminate=applied`. Writes that the library repeats
+ *   by itself are left out, for they would not show it: making, renewing and revoking a
+ *   lease, joining the queue of a lock, restoring a temporary key. (With `delay` those
+ *   come to their timeout.)
+ *
+ * @param kv   A store on `mem:`.
+ * @param spec The text.
+ * @return HMKV_OK when it is done (callbacks follow);
+ *         HMKV_EINVAL: the text is wrong; hmkv_errmsg() says where, in bytes from 0, and
+ *         why;
+ *         HMKV_EUNSUPPORTED: the store is not on `mem:`.
+ *
+ * Blocks: never. Threads: any. Since: 0.1.
+ */
+HMKV_MUST_USE hmkv_status hmkv_mem_fault(hmkv *kv, const char *spec);
 
 #ifdef __cplusplus
 }  // extern "C"

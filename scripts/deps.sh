@@ -37,6 +37,14 @@ have_protos() {
     return "$rc"
 }
 
+# A test reads metrics with it. The distribution's module is for its own python3.
+have_prometheus_client() {
+    for python in python3 /usr/bin/python3; do
+        "$python" -c "import prometheus_client.parser" >/dev/null 2>&1 && return
+    done
+    return 1
+}
+
 # Prints "what Debian-package" for each thing that is not there.
 missing() {
     while read -r command package; do
@@ -49,12 +57,22 @@ ctest cmake
 ${PROTOC:-protoc} protobuf-compiler
 etcd etcd-server
 etcdctl etcd-client
+jq jq
 openssl openssl
 pkg-config pkg-config
 python3 python3
 valgrind valgrind
 END
+    while read -r module package; do
+        pkg-config --exists "$module" 2>/dev/null || echo "$module $package"
+    done <<END
+libuv libuv1-dev
+libevent_core libevent-dev
+glib-2.0 libglib2.0-dev
+libsystemd libsystemd-dev
+END
     have_protos || echo "google/protobuf/*.proto libprotobuf-dev"
+    have_prometheus_client || echo "prometheus_client python3-prometheus-client"
     [ ! -e .git ] || have git || echo "git git"
 }
 

@@ -1,5 +1,9 @@
 //! What an endpoint text names.
 
+mod domain;
+
+pub use domain::{is_legal, Domain, Services};
+
 use crate::error::{Error, Result};
 use std::env;
 
@@ -8,6 +12,8 @@ pub enum Endpoint {
     /// The in-memory store of this name.
     Mem(String),
     Etcd(Vec<Url>),
+    /// The members that the records of this domain tell.
+    Srv(Domain),
 }
 
 /// One member of a cluster.
@@ -40,9 +46,7 @@ impl Endpoint {
     fn parse_direct(text: &str) -> Result<Self> {
         match text.split_once(':') {
             Some(("mem", name)) => Ok(Self::Mem(name.into())),
-            Some(("srv", _)) => {
-                Err(Error::Unsupported("endpoint \"srv:\" is not built yet".into()))
-            }
+            Some(("srv", domain)) => Domain::parse(domain).map(Self::Srv),
             _ => text.split(',').map(Url::parse).collect::<Result<_>>().map(Self::Etcd),
         }
     }
@@ -66,10 +70,7 @@ impl Url {
         let (host, port) = rest.rsplit_once(':').ok_or_else(|| invalid("the port is missing"))?;
         let address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-                !host.is_empty() && host.chars().all(legal)
-            }
+            None => !host.is_empty() && host.chars().all(|c| c == '.' || is_legal(c)),
         };
         if !address {
             return Err(invalid("the host is not a name or an address"));
@@ -126,6 +127,14 @@ mod tests {
     }
 
     #[test]
+    fn domains() {
+        match Endpoint::parse("srv:example.com") {
+            Ok(Endpoint::Srv(domain)) => assert_eq!(domain.to_string(), "example.com"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn bad_endpoints_are_refused() {
         for text in [
             "",
@@ -142,11 +151,13 @@ mod tests {
             "::1:1",
             "http://a:1?q",
             "env:x",
+            "srv:",
+            "srv:a b",
+            "srv:a,http://b:1",
         ] {
             assert!(matches!(Endpoint::parse(text), Err(Error::Invalid(_))), "{text}");
         }
-        assert!(matches!(Endpoint::parse("srv:a"), Err(Error::Unsupported(_))));
-        for url in ["http://u:secret@a:1", "htp://u:secret@a:1", "u:secret@a"] {
+        for url in ["srv:u:secret@a", "http://u:secret@a:1", "htp://u:secret@a:1", "u:secret@a"] {
             match Endpoint::parse(url) {
                 Err(Error::Invalid(why)) => assert!(!why.contains("secret")),
                 other => panic!("{other:?}"),
@@ -166,6 +177,7 @@ mod tests {
         assert_eq!(env(&all[1..]), Ok("h:2379".into()));
         assert_eq!(env(&[("ETCD_HOST", "h"), ("ETCD_PORT", "5")]), Ok("h:5".into()));
         assert_eq!(env(&all[2..]), Ok("e:1".into()));
+        assert_eq!(env(&[("HMKV_ENDPOINT", "srv:a.b")]), Ok("srv:a.b".into()));
         assert!(env(&[("HMKV_ENDPOINT", "env:")]).is_err() && env(&[]).is_err());
     }
 }

@@ -7,25 +7,26 @@
 //! events. Whoever consumes has that done, by [`Feed::mend`], and does not wait.
 
 mod mend;
+#[cfg(all(test, model))]
+mod model;
 mod queue;
 
-pub use queue::{Hidden, Known, Seen};
+pub use queue::{Hidden, Known, Queue, Seen};
 
 use crate::backend::{Notice, Wanted, WatchSink, WatchToken};
-use crate::dispatch::{Pool, Strand};
 use crate::error::{Error, Result};
 use crate::gate::unique_id;
 use crate::kv;
+use crate::metrics::Metrics;
 use crate::request::{Found, Range};
 use crate::store::Store;
-use crate::sync::{wait_until, Lock};
+use crate::sync::{wait_until, Condvar, Lock, Mutex};
 use crate::types::{Event, KeyRange};
 use once_cell::sync::OnceCell;
-use queue::Queue;
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-const QUEUE_MAX: usize = 4096;
+pub const QUEUE_MAX: usize = 4096;
 
 /// How long to wait before the range is read again after a failure.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -103,11 +104,14 @@ pub struct Feed {
     prev: bool,
     states: bool,
     overflow: Overflow,
+    metrics: Arc<Metrics>,
     inner: Mutex<Inner>,
     arrived: Condvar,
-    /// Run when there is something to consume.
-    strand: OnceCell<Weak<dyn Strand>>,
+    /// Called when there may be something to consume.
+    waker: OnceCell<Waker>,
 }
+
+type Waker = Box<dyn Fn() + Send + Sync>;
 
 struct Inner {
     queue: Queue,
@@ -145,15 +149,14 @@ pub enum Next {
 }
 
 const COMPACTED: &str = "the changes are compacted";
-const REPLACED: &str = "the store was replaced";
+pub const REPLACED: &str = "the store was replaced";
 const GAP: &str = "the server left a change out";
-const TOO_SLOW: &str = "the consumer was too slow";
+pub const TOO_SLOW: &str = "the consumer was too slow";
 
 impl Feed {
     /// Begins as wished, by a linearizable read; returns when the server watches.
     pub fn open(store: &Store, wish: &Wish) -> Result<Arc<Self>> {
-        let deadline = store.deadline();
-        let list = |range: Range| kv::read(store, range, || deadline);
+        let list = |range: Range| kv::read(store, range, || store.deadline());
         let all = Range::new(wish.keys.clone());
         let era = store.era();
         let feed = match wish.from {
@@ -168,14 +171,14 @@ impl Feed {
             From::Now => {
                 let found = list(Range { keys_only: true, ..all })?;
                 let start = found.revision + 1;
-                Self::open_in(store, wish, start, seen(&found), era)?
+                Self::open_at(store, wish, start, seen(&found), era)?
             }
             From::Revision(start) => {
                 let known = known_before(Range { keys_only: true, ..all }, start, list)?;
-                Self::open_in(store, wish, start, known, era)?
+                Self::open_at(store, wish, start, known, era)?
             }
         };
-        match feed.wait_started(deadline) {
+        match feed.wait_started(store.deadline()) {
             Ok(()) => Ok(feed),
             Err(error) => {
                 feed.close(error.clone());
@@ -185,12 +188,9 @@ impl Feed {
     }
 
     /// Begins with revision `start`, before which the keys `known` exist; does not
-    /// wait for the server.
-    pub fn open_at(store: &Store, wish: &Wish, start: i64, known: Known) -> Result<Arc<Self>> {
-        Self::open_in(store, wish, start, known, store.era())
-    }
-
-    fn open_in(
+    /// wait for the server. `era` was read before the request that told the revision:
+    /// had the store been replaced in between, it would mean another one there.
+    pub fn open_at(
         store: &Store,
         wish: &Wish,
         start: i64,
@@ -203,12 +203,19 @@ impl Feed {
     }
 
     fn new(store: &Store, wish: &Wish, start: i64, known: Known, era: u64) -> Result<Arc<Self>> {
-        let feed = Arc::new(Self {
+        let feed = Arc::new(Self::alone(wish, start, known, era, store.metrics().clone()));
+        store.enlist(&feed)?;
+        Ok(feed)
+    }
+
+    fn alone(wish: &Wish, start: i64, known: Known, era: u64, metrics: Arc<Metrics>) -> Self {
+        Self {
             id: unique_id(),
             keys: wish.keys.clone(),
             prev: wish.prev,
             states: wish.states,
             overflow: wish.overflow,
+            metrics,
             inner: Mutex::new(Inner {
                 queue: Queue::new(wish.queue_max, wish.hidden, start, known),
                 next: start,
@@ -219,20 +226,20 @@ impl Feed {
                 token: None,
             }),
             arrived: Condvar::new(),
-            strand: OnceCell::new(),
-        });
-        store.enlist(&feed)?;
-        Ok(feed)
+            waker: OnceCell::new(),
+        }
     }
 
-    /// Whom to run from now on when there is something to consume.
-    pub fn set_strand(&self, strand: Weak<dyn Strand>) {
-        let _ = self.strand.set(strand);
+    /// Whom to call when there may be something to consume, now or later. It must not block.
+    pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
+        let _ = self.waker.set(Box::new(waker));
+        self.tell();
     }
 
     fn begin(self: &Arc<Self>, store: &Store, start: i64, era: u64) {
-        let sink = Arc::new(Sink { feed: Arc::downgrade(self), pool: store.pool().clone() });
-        let wanted = Wanted { keys: self.keys.clone(), start, prev: self.prev, era };
+        let sink = Arc::new(Sink(Arc::downgrade(self)));
+        let (keys, resumed) = (self.keys.clone(), self.inner.hold().started);
+        let wanted = Wanted { keys, start, prev: self.prev, era, resumed };
         let token = store.watch(wanted, sink);
         let mut inner = self.inner.hold();
         let unwanted = match inner.link {
@@ -264,6 +271,11 @@ impl Feed {
     pub fn try_next(&self) -> Next {
         let mut inner = self.inner.hold();
         if let Some(item) = inner.queue.pop() {
+            match item {
+                Item::Change { .. } => self.metrics.watch_events.add_one(),
+                Item::Resync { .. } => self.metrics.resyncs.add_one(),
+                Item::Synced(_) | Item::Cut(_) | Item::Back => {}
+            }
             return Next::Item(item);
         }
         match &inner.link {
@@ -314,12 +326,30 @@ impl Feed {
         }
     }
 
-    /// There is something to consume.
-    fn tell(&self, pool: &Arc<Pool>) {
+    /// The revision up to which all changes were consumed, where nothing waits and the
+    /// server watches.
+    pub fn reached(&self) -> Option<i64> {
+        let inner = self.inner.hold();
+        let watches = matches!(inner.link, Link::Live) && !inner.cut;
+        (watches && inner.queue.is_empty()).then(|| inner.next - 1)
+    }
+
+    /// There may be something to consume.
+    fn tell(&self) {
         self.arrived.notify_all();
-        if let Some(strand) = self.strand.get().and_then(Weak::upgrade) {
-            pool.wake(strand);
+        if let Some(wake) = self.waker.get() {
+            wake();
         }
+    }
+
+    /// For whoever consumes, be it to mend it.
+    pub fn has_something(&self) -> bool {
+        !self.inner.hold().has_nothing()
+    }
+
+    /// How many items wait for the consumer.
+    pub fn waiting(&self) -> usize {
+        self.inner.hold().queue.len()
     }
 
     /// Ends the feed; whoever consumes it gets `why`.
@@ -364,16 +394,13 @@ fn known_before(all: Range, start: i64, list: impl Fn(Range) -> Result<Found>) -
 
 /// What the backend tells. It holds the feed weakly: the feed holds the backend's
 /// watch.
-struct Sink {
-    feed: Weak<Feed>,
-    pool: Arc<Pool>,
-}
+struct Sink(Weak<Feed>);
 
 impl WatchSink for Sink {
     fn notice(&self, notice: Notice) -> bool {
-        let Some(feed) = self.feed.upgrade() else { return false };
+        let Some(feed) = self.0.upgrade() else { return false };
         let wanted = feed.take(notice);
-        feed.tell(&self.pool);
+        feed.tell();
         wanted
     }
 }

@@ -1,20 +1,26 @@
 //! What the fuzz targets in `fuzz/` drive. Each function takes any bytes; a panic is a
 //! finding. The corpora are run as tests too.
 
-pub use crate::backend::etcd::fuzz::{answers, stream};
+pub use crate::backend::etcd::fuzz::{answers, srv, stream};
 
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::fault;
 use crate::options::Options;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The exported functions and their types.
 pub mod c {
     pub use crate::ffi::common::*;
+    pub use crate::ffi::dispatch::*;
     pub use crate::ffi::event_watch::*;
     pub use crate::ffi::kv::*;
     pub use crate::ffi::lease::*;
     pub use crate::ffi::lock::*;
+    pub use crate::ffi::mem_fault::*;
+    pub use crate::ffi::metrics::*;
+    pub use crate::ffi::mirror::*;
     pub use crate::ffi::named_lock::*;
     pub use crate::ffi::opts::*;
     pub use crate::ffi::request::*;
@@ -28,9 +34,13 @@ pub mod c {
     pub use crate::ffi::watch::*;
 }
 
-/// A text as an endpoint and as options.
+/// A text as an endpoint, as options and as faults.
 pub fn options(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    match fault::parse(text) {
+        Ok(faults) => assert!(!faults.is_empty()),
+        Err(error) => assert!(matches!(error, Error::Invalid(_)), "{error:?}"),
+    }
     match Options::parse(text) {
         Ok(options) => check_options(text, &options),
         Err(error) => check_error(text, &error),
@@ -48,12 +58,22 @@ pub fn options(data: &[u8]) {
             assert!(!written.contains('@') && !written.contains(char::is_whitespace));
             assert_eq!(Endpoint::parse(&written), Ok(Endpoint::Etcd(urls)), "{written}");
         }
+        Ok(Endpoint::Srv(domain)) => {
+            let written = domain.to_string();
+            assert!(text == format!("srv:{written}") || text == format!("srv:{written}."));
+            assert!(written.len() <= 231 && !written.contains(['@', ':', '/', ' ', ',']));
+        }
         Err(error) => {
-            assert!(matches!(error, Error::Invalid(_) | Error::Unsupported(_)), "{error:?}");
+            assert!(matches!(error, Error::Invalid(_)), "{error:?}");
             // Credentials in a URL are never repeated.
             let secret = text.split(',').find_map(|url| url.split_once("://")?.1.split_once('@'));
-            if let Some((secret, _)) = secret.filter(|(secret, _)| secret.len() > 12) {
-                assert!(!error.to_string().contains(secret), "{error}");
+            if let Some((secret, rest)) = secret {
+                // Both are parts of the text.
+                let end = rest.as_ptr() as usize - text.as_ptr() as usize - 1;
+                assert!(
+                    !repeats(&error, text, end - secret.len()..end, Endpoint::parse),
+                    "{error}"
+                );
             }
         }
     }
@@ -79,11 +99,24 @@ fn check_options(text: &str, options: &Options) {
 }
 
 fn check_error(text: &str, error: &Error) {
-    assert!(matches!(error, Error::Invalid(_) | Error::Unsupported(_)), "{error:?}");
-    let secret = text.split_once("password=").map(|(_, rest)| rest);
-    if let Some(secret) = secret.filter(|secret| secret.len() > 12 && !secret.contains('=')) {
-        assert!(!error.to_string().contains(secret), "{error}");
+    assert!(matches!(error, Error::Invalid(_)), "{error:?}");
+    let begin = text.find("password=").map(|at| at + "password=".len());
+    if let Some(begin) = begin.filter(|begin| !text[*begin..].contains('=')) {
+        assert!(!repeats(error, text, begin..text.len(), Options::parse), "{error}");
     }
+}
+
+/// Whether the error has this part of a text, which it would not have without it.
+fn repeats<T>(
+    error: &Error,
+    text: &str,
+    part: Range<usize>,
+    parse: impl Fn(&str) -> Result<T, Error>,
+) -> bool {
+    let secret = &text[part.clone()];
+    let has_it = |error: Error| error.to_string().contains(secret);
+    let without = [&text[..part.start], &text[part.end..]].concat();
+    secret.len() > 12 && has_it(error.clone()) && !parse(&without).is_err_and(has_it)
 }
 
 #[cfg(test)]
@@ -109,6 +142,11 @@ mod tests {
     #[test]
     fn the_corpus_of_answers_has_no_finding() {
         run("answers", super::answers);
+    }
+
+    #[test]
+    fn the_corpus_of_srv_has_no_finding() {
+        run("srv", super::srv);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The door to one user callback: who is inside, and how to wait until nobody is.
 
 use crate::error::{Error, Result};
-use crate::sync::{wait_until, Lock};
+use crate::sync::{wait_until, Condvar, Lock, Mutex};
 use crate::sys::{self, ForkLocal};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -16,14 +16,56 @@ pub fn unique_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// So many are kept account of.
+const DEEP: usize = 16;
+
+/// Gates and stores of the callbacks that a thread is in. One that dispatches or closes
+/// another store runs callbacks of that inside itself.
+struct Nest {
+    depth: Cell<usize>,
+    of: [Cell<(u64, u64)>; DEEP],
+}
+
+impl Nest {
+    const fn new() -> Self {
+        Self { depth: Cell::new(0), of: [const { Cell::new((0, 0)) }; DEEP] }
+    }
+
+    fn has(&self, is: impl Fn((u64, u64)) -> bool) -> bool {
+        self.of[..self.depth.get().min(DEEP)].iter().any(|it| is(it.get()))
+    }
+
+    /// The gate of the innermost; 0 for none.
+    fn innermost(&self) -> u64 {
+        self.of[..self.depth.get().min(DEEP)].last().map_or(0, |it| it.get().0)
+    }
+
+    fn enter(&self, gate: u64, store: u64) {
+        let depth = self.depth.get();
+        if let Some(place) = self.of.get(depth) {
+            place.set((gate, store));
+        }
+        self.depth.set(depth + 1);
+    }
+
+    fn leave(&self) {
+        self.depth.set(self.depth.get() - 1);
+    }
+}
+
+#[cfg(not(model))]
 thread_local! {
-    /// Gate and store of the callback that this thread is in; 0 for none.
-    static INSIDE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    static INSIDE: Nest = const { Nest::new() };
+}
+
+#[cfg(model)]
+loom::thread_local! {
+    static INSIDE: Nest = Nest::new();
 }
 
 /// Refuses what would wait for the very callback that asks for it.
 pub fn refuse_inside(store: u64, what: &str) -> Result<()> {
-    if INSIDE.get().1 == store {
+    if INSIDE.with(|inside| inside.has(|(_, its)| its == store)) {
         return Err(Error::InCallback(format!("{what} from its own callback")));
     }
     Ok(())
@@ -34,6 +76,8 @@ pub struct Callbacks {
     store: u64,
     counts: Mutex<Counts>,
     none: Condvar,
+    /// Results that wait for their callback.
+    results: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Default)]
@@ -41,17 +85,33 @@ struct Counts {
     running: usize,
     /// Promised: closing waits for them.
     expected: usize,
+    /// Whoever shuts has to look for some to run.
+    stirred: bool,
     /// None begins any more.
     shut: bool,
 }
 
 impl Callbacks {
     pub fn new(store: u64) -> Arc<Self> {
-        Arc::new(Self { store, counts: Mutex::default(), none: Condvar::new() })
+        let (counts, none) = (Mutex::default(), Condvar::new());
+        Arc::new(Self { store, counts, none, results: Default::default() })
     }
 
     pub fn store(&self) -> u64 {
         self.store
+    }
+
+    /// A result begins to wait for its callback.
+    pub fn result_waits(&self) {
+        self.results.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn result_is_taken(&self) {
+        self.results.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub fn results_waiting(&self) -> usize {
+        self.results.load(Ordering::Relaxed)
     }
 
     /// Promises a callback; false when none begins any more.
@@ -67,11 +127,24 @@ impl Callbacks {
         self.none.notify_all();
     }
 
+    /// There may be something to run for whoever shuts.
+    pub fn stir(&self) {
+        self.counts.hold().stirred = true;
+        self.none.notify_all();
+    }
+
     /// Waits until none is running or promised, and lets none begin afterwards; false
-    /// when the deadline came first.
-    pub fn shut(&self, deadline: Instant) -> bool {
+    /// when the deadline came first. Each time that it is stirred up it runs what is there.
+    pub fn shut(&self, deadline: Instant, run: impl Fn()) -> bool {
         let mut counts = self.counts.hold();
+        counts.stirred = true;
         while counts.running + counts.expected > 0 {
+            if std::mem::take(&mut counts.stirred) {
+                drop(counts);
+                run();
+                counts = self.counts.hold();
+                continue;
+            }
             let (next, in_time) = wait_until(&self.none, counts, Some(deadline));
             counts = next;
             if !in_time {
@@ -109,7 +182,7 @@ struct State {
 
 /// Which callback waits for which: from the gate that a thread is inside to the
 /// gate that it waits for.
-static WAITS: ForkLocal<Mutex<HashMap<u64, u64>>> = ForkLocal::new();
+static WAITS: ForkLocal<std::sync::Mutex<HashMap<u64, u64>>> = ForkLocal::new();
 
 impl Gate {
     pub fn new(callbacks: &Arc<Callbacks>) -> Self {
@@ -162,7 +235,7 @@ impl Gate {
 
     /// Whether this thread is inside.
     pub fn is_inside(&self) -> bool {
-        INSIDE.get().0 == self.id
+        INSIDE.with(|inside| inside.has(|(gate, _)| gate == self.id))
     }
 
     pub fn is_shut(&self) -> bool {
@@ -174,9 +247,12 @@ impl Gate {
     /// Where waiting would close a circle of callbacks that wait for each other the
     /// answer is [`Error::InCallback`].
     pub fn wait(&self) -> Result<()> {
-        let (me, _) = INSIDE.get();
+        if self.is_inside() {
+            return Ok(());
+        }
+        let me = INSIDE.with(Nest::innermost);
         let mut state = self.state.hold();
-        if me == self.id || !state.inside {
+        if !state.inside {
             return Ok(());
         }
         let _edge = if me != 0 { Some(Edge::new(me, self.id)?) } else { None };
@@ -190,21 +266,32 @@ impl Gate {
 /// A thread inside a gate; leaves it by a panic too.
 struct Inside<'a> {
     gate: &'a Gate,
-    before: (u64, u64),
+    /// That of the callback which goes on after this one; 0 for none.
+    outer: u64,
     /// Closing the store waits for it.
     counts: bool,
 }
 
 impl<'a> Inside<'a> {
     fn new(gate: &'a Gate, counts: bool) -> Self {
-        let before = INSIDE.replace((gate.id, gate.callbacks.store));
-        Self { gate, before, counts }
+        let outer = INSIDE.with(|inside| {
+            let outer = inside.innermost();
+            inside.enter(gate.id, gate.callbacks.store);
+            outer
+        });
+        if outer != 0 {
+            WAITS.get().hold().insert(outer, gate.id);
+        }
+        Self { gate, outer, counts }
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        INSIDE.set(self.before);
+        INSIDE.with(Nest::leave);
+        if self.outer != 0 {
+            WAITS.get().hold().remove(&self.outer);
+        }
         self.gate.state.hold().inside = false;
         self.gate.left.notify_all();
         if self.counts {
@@ -235,3 +322,6 @@ impl Drop for Edge {
         WAITS.get().hold().remove(&self.0);
     }
 }
+
+#[cfg(all(test, model))]
+mod model;

@@ -128,7 +128,7 @@ fn write_if(
         then: vec![write],
         idempotent: false,
     };
-    Submission::single(store, txn.into(), store.deadline_in(timeout), |response| {
+    Submission::single(store, txn.into(), timeout, |response| {
         let TxnAnswer { succeeded, revision, ops } = response.into_txn()?;
         Ok(match ops.into_iter().next() {
             Some(OpAnswer::Range(found)) if !succeeded => {
@@ -159,7 +159,7 @@ pub fn list(store: &Arc<Store>, range: Range, done: impl FnOnce(Result<Found>) +
 
 pub fn ping(store: &Store) -> Submission {
     let probe = Range::probe();
-    Submission::of_answer(store, probe.into(), store.deadline(), |answer| {
+    Submission::of_answer(store, probe.into(), None, |answer| {
         let revision = match answer {
             Ok(response) => response.into_range()?.revision,
             // A quorum was asked before the user's permissions were looked at.
@@ -173,7 +173,7 @@ pub fn ping(store: &Store) -> Submission {
 pub fn commit(store: &Store, mut txn: Txn, timeout: Option<Duration>) -> Submission {
     let then = ranges_of(&mut txn.then);
     let or_else = ranges_of(&mut txn.or_else);
-    Submission::single(store, txn.into(), store.deadline_in(timeout), move |response| {
+    Submission::single(store, txn.into(), timeout, move |response| {
         let answer = response.into_txn()?;
         let (verdict, asked) = match answer.succeeded {
             true => (Verdict::Yes, then),
@@ -221,7 +221,7 @@ fn op_answer(op: OpAnswer, revision: i64, asked: Option<&Range>) -> Answer {
     }
 }
 
-fn found_answer(found: Found, single: bool) -> Answer {
+pub fn found_answer(found: Found, single: bool) -> Answer {
     let none = single && found.total == 0;
     let verdict = if none { Verdict::NotFound } else { Verdict::Yes };
     Answer { verdict, ..Answer::of_range(found) }
@@ -278,8 +278,7 @@ impl Reading {
                 me.take(answer);
                 me.go();
             });
-            let deadline = self.store.deadline_in(self.timeout);
-            let flight = self.store.submit(page.into(), deadline, done);
+            let flight = self.store.submit(page.into(), self.timeout, done);
             let wanted = match (&self.op, flight) {
                 (Some(op), flight) => op.under_way(flight),
                 (None, Some(flight)) => {

@@ -4,9 +4,11 @@ mod owned;
 
 pub use owned::{LostConsumer, LostNotice, OwnedLease};
 
-use crate::backend::{Backend, Completion};
+use crate::backend::Completion;
+use crate::calls::Calls;
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
+use crate::metrics::Metrics;
 use crate::request::{Request, Response};
 use crate::signal::Once;
 use crate::store::Store;
@@ -43,7 +45,7 @@ impl Terms {
 pub struct Lease {
     pub id: i64,
     terms: Terms,
-    backend: Arc<dyn Backend>,
+    calls: Arc<Calls>,
     timer: Arc<Timer>,
     state: Mutex<State>,
     on_lost: OnLost,
@@ -90,7 +92,7 @@ impl Lease {
         let lease = Arc::new(Self {
             id,
             terms,
-            backend: store.backend().clone(),
+            calls: store.calls().clone(),
             timer: store.timer().clone(),
             state: Mutex::new(State { valid_until: terms.valid_since(sent), phase: Phase::Live }),
             on_lost: Box::new(on_lost),
@@ -129,18 +131,36 @@ impl Lease {
             }
             state.phase = Phase::Lost;
         }
+        self.metrics().leases_lost.add_one();
         log(Level::Warn, || format!("lease {:x} lost: {why}", self.id));
         (self.on_lost)(self.id, why);
     }
 
+    pub fn metrics(&self) -> &Metrics {
+        self.calls.metrics()
+    }
+
     /// Asks the server whether the lease is there, and finds the loss if it is not.
     pub fn check(&self) -> Result<()> {
-        let deadline = Instant::now() + ATTEMPT;
-        let answer = self.backend.call(Request::TimeToLive { lease: self.id }, deadline);
+        let now = Instant::now();
+        let answer = self.calls.call(Request::TimeToLive { lease: self.id }, now, now + ATTEMPT);
         if let Err(Error::Lost(why)) = &answer {
             self.lose(why);
         }
         answer.map(drop)
+    }
+
+    /// Likewise, without waiting for the answer.
+    pub fn begin_check(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let done = Completion::new(move |answer| {
+            if let (Err(Error::Lost(why)), Some(lease)) = (answer, weak.upgrade()) {
+                lease.lose(&why);
+            }
+        });
+        let check = Request::TimeToLive { lease: self.id };
+        let now = Instant::now();
+        self.calls.submit(check, now, now + self.terms.ttl, done);
     }
 
     /// Ends the renewals without a word.
@@ -155,7 +175,7 @@ impl Lease {
         let revoked = Arc::new(Once::default());
         let given = revoked.clone();
         let done = Completion::new(move |answer| given.set(answer.map(drop)));
-        self.backend.submit(Request::Revoke { lease: self.id }, deadline, done);
+        self.calls.submit(Request::Revoke { lease: self.id }, Instant::now(), deadline, done);
         revoked
     }
 
@@ -175,20 +195,32 @@ impl Lease {
         });
     }
 
+    /// The answer to a renewal may itself be late, where what brings it is held up.
+    fn look_after(self: &Arc<Self>, left: Duration) {
+        let weak = Arc::downgrade(self);
+        self.timer.after(left, move || {
+            if let Some(lease) = weak.upgrade() {
+                lease.is_alive();
+            }
+        });
+    }
+
     fn renew(self: &Arc<Self>) {
         if !self.is_alive() {
             return;
         }
         let sent = sys::boottime();
         let left = self.state.hold().valid_until.saturating_sub(sent);
-        let deadline = Instant::now() + ATTEMPT.min(self.terms.ttl / 3).min(left);
+        let now = Instant::now();
+        let deadline = now + ATTEMPT.min(self.terms.ttl / 3).min(left);
         let weak: Weak<Self> = Arc::downgrade(self);
         let done = Completion::new(move |answer| {
             if let Some(lease) = weak.upgrade() {
                 lease.renewed(sent, answer);
             }
         });
-        self.backend.submit(Request::Renew { lease: self.id }, deadline, done);
+        self.look_after(left);
+        self.calls.submit(Request::Renew { lease: self.id }, now, deadline, done);
     }
 
     fn renewed(self: &Arc<Self>, sent: Duration, answer: Result<Response>) {

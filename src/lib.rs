@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! C caller -> ffi (check, convert, guard)
-//!          -> store, op, kv, lease, temp_key, lock, watch (what both backends share)
+//!          -> store, op, kv, lease, temp_key, lock, watch, mirror (what both backends share)
+//!          -> calls (counts what goes to a backend)
 //!          -> backend: mem | etcd
 //! C callback <- dispatch <- watch queue <- backend
 //! ```
@@ -14,9 +15,12 @@
 //! [`sys::ForkLocal`]: a forked child starts afresh.
 
 mod backend;
+mod calls;
+mod cluster;
 mod dispatch;
 mod endpoint;
 mod error;
+mod fault;
 mod feed;
 mod ffi;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -27,6 +31,8 @@ mod kv;
 mod lease;
 mod lock;
 mod log;
+mod metrics;
+mod mirror;
 mod namespace;
 mod op;
 mod options;

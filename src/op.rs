@@ -1,7 +1,7 @@
 //! A request that was submitted, until its maker takes the outcome.
 
 use crate::backend::{Completion, Flight};
-use crate::dispatch::{self, Pool, Schedule, Strand};
+use crate::dispatch::{self, Dispatcher, Schedule, Strand, Turn};
 use crate::error::{Error, Result};
 use crate::gate::{Callbacks, Gate};
 use crate::pager;
@@ -12,7 +12,7 @@ use crate::sys;
 use crate::types::KeyValue;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,10 +77,10 @@ pub struct Submitted {
     home: Option<Home>,
 }
 
-type Home = (Arc<Pool>, Arc<Callbacks>);
+type Home = (Dispatcher, Arc<Callbacks>);
 
 fn home(store: &Store) -> Home {
-    (store.pool().clone(), store.callbacks().clone())
+    (store.dispatcher().clone(), store.callbacks().clone())
 }
 
 enum State {
@@ -109,7 +109,7 @@ impl Op {
     pub fn single(
         store: &Store,
         request: Request,
-        deadline: Instant,
+        timeout: Option<Duration>,
         read: impl FnOnce(Response) -> Outcome + Send + 'static,
     ) -> Self {
         let writes = request.writes();
@@ -120,20 +120,20 @@ impl Op {
                 error => error,
             })
         };
-        Self::of_answer(store, request, deadline, |answer| answer.and_then(understood))
+        Self::of_answer(store, request, timeout, |answer| answer.and_then(understood))
     }
 
     /// Likewise; a failure may be as good as an answer.
     pub fn of_answer(
         store: &Store,
         request: Request,
-        deadline: Instant,
+        timeout: Option<Duration>,
         read: impl FnOnce(Result<Response>) -> Outcome + Send + 'static,
     ) -> Self {
         let op = Submitted::begin(store);
         let given = op.clone();
         let done = Completion::new(move |answer| given.finish(read(answer)));
-        op.under_way(store.submit(request, deadline, done));
+        op.under_way(store.submit(request, timeout, done));
         Self(op)
     }
 
@@ -267,14 +267,15 @@ impl Submitted {
 
     fn deliver(&self, consumer: Box<dyn DoneConsumer>, expected: bool, outcome: Outcome) {
         match &self.home {
-            Some((pool, callbacks)) if expected => {
+            Some((dispatcher, callbacks)) if expected => {
+                callbacks.result_waits();
                 let delivery = Delivery {
                     schedule: Schedule::default(),
                     gate: Gate::new(callbacks),
                     callbacks: callbacks.clone(),
                     work: Mutex::new(Some((consumer, outcome))),
                 };
-                pool.wake(Arc::new(delivery));
+                dispatcher.wake(Arc::new(delivery));
             }
             _ => alone(consumer, outcome),
         }
@@ -309,17 +310,31 @@ impl Strand for Delivery {
         &self.schedule
     }
 
-    fn run(self: Arc<Self>) -> bool {
-        let work = self.work.hold().take();
+    fn run(self: Arc<Self>, turn: &mut Turn) -> bool {
+        let work = self.take();
         if let Some((consumer, outcome)) = work {
-            self.gate.pass(|| consumer.done(outcome));
+            self.gate.pass(|| {
+                turn.call();
+                consumer.done(outcome);
+            });
         }
         false
     }
 }
 
+impl Delivery {
+    fn take(&self) -> Option<(Box<dyn DoneConsumer>, Outcome)> {
+        let work = self.work.hold().take();
+        if work.is_some() {
+            self.callbacks.result_is_taken();
+        }
+        work
+    }
+}
+
 impl Drop for Delivery {
     fn drop(&mut self) {
+        drop(self.take());
         self.callbacks.fulfilled();
     }
 }

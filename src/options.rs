@@ -4,20 +4,17 @@
 mod grammar;
 mod password;
 
+pub use grammar::{is_separator, time};
 pub use password::Password;
 
 use crate::error::{Error, Result};
-use grammar::{items, size, time};
+use grammar::{items, size};
 use password::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where a known option stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Built {
-    Yes,
-    NotYet,
-}
+/// A word, and what it does.
+type Choice = (&'static str, fn(&mut Options));
 
 enum Kind {
     Word(fn(&mut Options)),
@@ -26,7 +23,7 @@ enum Kind {
     Text(fn(&mut Options, String)),
     File(fn(&mut Options, PathBuf)),
     Password(fn(String) -> Password),
-    OneOf(&'static [(&'static str, Built)]),
+    OneOf(&'static [Choice]),
 }
 
 /// What only the manual shows is read by the test that keeps the README current.
@@ -34,9 +31,15 @@ enum Kind {
 struct Item {
     name: &'static str,
     default: &'static str,
-    built: Built,
     kind: Kind,
     meaning: &'static str,
+}
+
+/// Where callbacks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dispatch {
+    Thread,
+    Poll,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +47,7 @@ pub struct Options {
     pub timeout: Duration,
     pub wait: Duration,
     pub sync: Duration,
+    pub srv_name: Option<String>,
     pub close_timeout: Duration,
     pub temp_ttl: Duration,
     pub lock: String,
@@ -54,8 +58,10 @@ pub struct Options {
     pub server_name: Option<String>,
     pub insecure: bool,
     pub debug: bool,
+    pub slow: Duration,
     pub max_request: usize,
     pub keepalive: Duration,
+    pub dispatch: Dispatch,
     pub namespace: String,
     /// These two go together.
     pub user: Option<String>,
@@ -71,98 +77,90 @@ const TABLE: &[Item] = &[
     Item {
         name: "timeout",
         default: "5s",
-        built: Built::Yes,
         kind: Kind::Time { least: MS, most: HOUR, set: |o, v| o.timeout = v },
-        meaning: "how long a request may take, connecting and retries included",
+        meaning: "how long a request may take, connecting and retries included; of a large range, each page",
     },
     Item {
         name: "wait",
         default: "0",
-        built: Built::Yes,
         kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |o, v| o.wait = v },
         meaning: "how long opening waits for a first linearizable read; 0: opening needs no server",
     },
     Item {
         name: "close_timeout",
         default: "2s",
-        built: Built::Yes,
         kind: Kind::Time { least: Duration::ZERO, most: HOUR, set: |o, v| o.close_timeout = v },
         meaning: "how long closing may take",
     },
     Item {
         name: "temp_ttl",
         default: "10s",
-        built: Built::Yes,
         kind: Kind::Time { least: MS, most: YEAR, set: |o, v| o.temp_ttl = whole_seconds(v) },
         meaning: "lease of the temporary keys; rounded up to seconds, at least 2",
     },
     Item {
         name: "lock",
         default: "hbtd_dist_lock",
-        built: Built::Yes,
         kind: Kind::Text(|o, v| o.lock = v),
         meaning: "name of the distributed lock",
     },
     Item {
         name: "lock_ttl",
         default: "10s",
-        built: Built::Yes,
         kind: Kind::Time { least: MS, most: YEAR, set: |o, v| o.lock_ttl = whole_seconds(v) },
         meaning: "lease of the lock; rounded up to seconds, at least 2",
     },
     Item {
         name: "cacert",
         default: "the system's",
-        built: Built::Yes,
         kind: Kind::File(|o, v| o.cacert = Some(v)),
         meaning: "file of the authorities that may have signed the server's certificate (PEM)",
     },
     Item {
         name: "cert",
         default: "none",
-        built: Built::Yes,
         kind: Kind::File(|o, v| o.cert = Some(v)),
         meaning: "file of the client's certificate chain (PEM); goes with `key`",
     },
     Item {
         name: "key",
         default: "none",
-        built: Built::Yes,
         kind: Kind::File(|o, v| o.key = Some(v)),
         meaning: "file of the client's private key (PEM); goes with `cert`",
     },
     Item {
         name: "server_name",
         default: "the URL's host",
-        built: Built::Yes,
         kind: Kind::Text(|o, v| o.server_name = Some(v)),
         meaning: "name that the server's certificate must have",
     },
     Item {
         name: "insecure",
         default: "off",
-        built: Built::Yes,
         kind: Kind::Word(|o| o.insecure = true),
         meaning: "believes any server on https, whatever its certificate says",
     },
     Item {
         name: "debug",
         default: "off",
-        built: Built::Yes,
         kind: Kind::Word(|o| o.debug = true),
         meaning: "sets the log level of the process to debug",
     },
     Item {
+        name: "slow",
+        default: "0",
+        kind: Kind::Time { least: Duration::ZERO, most: HOUR, set: |o, v| o.slow = v },
+        meaning: "requests that took at least so long are logged as a warning, with their key; 0: none",
+    },
+    Item {
         name: "max_request",
         default: "1536KiB",
-        built: Built::Yes,
         kind: Kind::Size { least: 1024, most: 1 << 30, set: |o, v| o.max_request = v },
         meaning: "largest request that is sent; the server has a limit of its own",
     },
     Item {
         name: "keepalive",
         default: "10s",
-        built: Built::Yes,
         // Servers end connections that are pinged more often than every 5 s.
         kind: Kind::Time { least: Duration::from_secs(6), most: HOUR, set: |o, v| o.keepalive = v },
         meaning: "how often an idle connection is tested by an HTTP/2 ping, at least 6s",
@@ -170,44 +168,48 @@ const TABLE: &[Item] = &[
     Item {
         name: "dispatch",
         default: "thread",
-        built: Built::Yes,
-        kind: Kind::OneOf(&[("thread", Built::Yes), ("poll", Built::NotYet)]),
-        meaning: "where callbacks run; `poll` is not built yet",
+        kind: Kind::OneOf(&[
+            ("thread", |o| o.dispatch = Dispatch::Thread),
+            ("poll", |o| o.dispatch = Dispatch::Poll),
+        ]),
+        meaning: "where callbacks run: on threads of the library, or in hmkv_dispatch()",
     },
     Item {
         name: "namespace",
         default: "none",
-        built: Built::Yes,
         kind: Kind::Text(|o, v| o.namespace = v),
         meaning: "prefix of all keys, lock names included, that this handle never sees",
     },
     Item {
         name: "user",
         default: "none",
-        built: Built::Yes,
         kind: Kind::Text(|o, v| o.user = Some(v)),
         meaning: "name to authenticate with; goes with one of the next two; no effect on `mem:`",
     },
     Item {
         name: "password",
         default: "none",
-        built: Built::Yes,
         kind: Kind::Password(|v| Password::Given(Secret(v))),
         meaning: "password to authenticate with",
     },
     Item {
         name: "password_file",
         default: "none",
-        built: Built::Yes,
         kind: Kind::Password(|v| Password::File(v.into())),
         meaning: "file with the password and nothing else, read at each authentication",
     },
     Item {
         name: "sync",
         default: "0",
-        built: Built::Yes,
         kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |o, v| o.sync = v },
-        meaning: "how often the cluster tells its members, which replace the given ones; 0: never",
+        meaning: "how often the cluster tells its members, which replace the given ones, with https \
+                  alone where all of those have it; 0: never",
+    },
+    Item {
+        name: "srv_name",
+        default: "none",
+        kind: Kind::Text(|o, v| o.srv_name = Some(v)),
+        meaning: "with `srv:DOMAIN`: suffix of the service, as etcdctl's `--discovery-srv-name`",
     },
 ];
 
@@ -217,6 +219,7 @@ impl Default for Options {
             timeout: 5 * S,
             wait: Duration::ZERO,
             sync: Duration::ZERO,
+            srv_name: None,
             close_timeout: 2 * S,
             temp_ttl: 10 * S,
             lock: "hbtd_dist_lock".into(),
@@ -227,8 +230,10 @@ impl Default for Options {
             server_name: None,
             insecure: false,
             debug: false,
+            slow: Duration::ZERO,
             max_request: 1536 * 1024,
             keepalive: 10 * S,
+            dispatch: Dispatch::Thread,
             namespace: String::new(),
             user: None,
             password: None,
@@ -270,9 +275,6 @@ impl Item {
     fn apply(&self, options: &mut Options, value: Option<String>) -> Result<()> {
         let name = self.name;
         let invalid = |why: String| Err(Error::Invalid(format!("option \"{name}\": {why}")));
-        if self.built == Built::NotYet {
-            return Err(Error::Unsupported(format!("option \"{name}\" is not built yet")));
-        }
         if let Kind::Word(set) = self.kind {
             if value.is_some() {
                 return invalid("takes no value".into());
@@ -297,29 +299,30 @@ impl Item {
             Kind::Time { least, most, set } => match time(&value) {
                 Some(time) if (least..=most).contains(&time) => set(options, time),
                 Some(_) => {
-                    return invalid(format!("\"{value}\" is not from {least:?} to {most:?}"))
+                    return invalid(format!("{} is not from {least:?} to {most:?}", word(&value)))
                 }
                 None => {
-                    return invalid(format!("\"{value}\" is no time such as 500ms, 5s, 2m, 1h"))
+                    return invalid(format!(
+                        "{} is no time such as 500ms, 5s, 2m, 1h",
+                        word(&value)
+                    ))
                 }
             },
             Kind::Size { least, most, set } => match size(&value) {
                 Some(size) if (least..=most).contains(&size) => set(options, size),
                 Some(_) => {
-                    return invalid(format!("\"{value}\" is not from {least} to {most} bytes"))
+                    return invalid(format!("{} is not from {least} to {most} bytes", word(&value)))
                 }
                 None => {
-                    return invalid(format!("\"{value}\" is no size such as 65536, 512KiB, 2MiB"))
+                    return invalid(format!(
+                        "{} is no size such as 65536, 512KiB, 2MiB",
+                        word(&value)
+                    ))
                 }
             },
             Kind::OneOf(choices) => match choices.iter().find(|(choice, _)| *choice == value) {
-                Some((_, Built::Yes)) => {}
-                Some((_, Built::NotYet)) => {
-                    return Err(Error::Unsupported(format!(
-                        "option \"{name}={value}\" is not built yet"
-                    )))
-                }
-                None => return invalid(format!("unknown value \"{value}\"")),
+                Some((_, set)) => set(options),
+                None => return invalid(format!("{} is not known here", word(&value))),
             },
         }
         Ok(())
@@ -332,6 +335,15 @@ fn shown(name: &str, before: &[&str]) -> String {
     match before.contains(&"password") {
         true => "after the password, which needs '…' if it has a separator in it".into(),
         false => format!("\"{name}\""),
+    }
+}
+
+/// A value, for an error text. What is no word may have a password in it, by a quote that
+/// stands in the wrong place.
+fn word(value: &str) -> String {
+    match value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')) {
+        true => format!("\"{value}\""),
+        false => "the value".into(),
     }
 }
 

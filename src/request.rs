@@ -8,6 +8,7 @@ pub use txn::{Compare, Comparison, Delete, Op, OpAnswer, Put, Target, Txn, TxnAn
 
 use crate::error::{Error, Result};
 use crate::types::{KeyRange, RangeEnd};
+use bytes::Bytes;
 
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -82,6 +83,25 @@ impl Request {
         !matches!(self, Self::Range(_) | Self::Txn(_))
     }
 
+    /// What it is about, for a log: its first key, or the id of a lease. Never a value.
+    pub fn about(&self) -> Bytes {
+        match self {
+            Self::Range(range) => range.keys.key.clone(),
+            Self::Txn(txn) => match (txn.compares.first(), txn.ops().next()) {
+                (Some(compare), _) => compare.key.clone(),
+                (None, Some(Op::Put(put))) => put.key.clone(),
+                (None, Some(Op::Delete(Delete { keys, .. }) | Op::Range(Range { keys, .. }))) => {
+                    keys.key.clone()
+                }
+                (None, None) => Bytes::new(),
+            },
+            Self::Grant { lease, .. }
+            | Self::Renew { lease }
+            | Self::Revoke { lease }
+            | Self::TimeToLive { lease } => format!("{lease:x}").into(),
+        }
+    }
+
     /// May store a value, which takes space.
     pub fn stores(&self) -> bool {
         let Self::Txn(txn) = self else { return false };
@@ -148,7 +168,6 @@ impl Txn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn put(value: usize) -> Put {
         Put::new(Bytes::from_static(b"k"), vec![0; value].into())

@@ -1,6 +1,6 @@
 //! What happens to a store outside its calls, told to one listener.
 
-use crate::dispatch::{Pool, Schedule, Strand};
+use crate::dispatch::{Dispatcher, Schedule, Strand, Turn};
 use crate::error::{Error, Result};
 use crate::gate::{Callbacks, Gate};
 use crate::sync::Lock;
@@ -17,6 +17,9 @@ pub enum State {
     TempKeyRestored,
     TempKeyLost,
     LockLost,
+    Connected,
+    Cut,
+    Endpoint,
 }
 
 pub trait StateConsumer: Send + Sync {
@@ -25,7 +28,7 @@ pub trait StateConsumer: Send + Sync {
 
 pub struct StateEvents {
     callbacks: Arc<Callbacks>,
-    pool: Arc<Pool>,
+    dispatcher: Dispatcher,
     schedule: Schedule,
     inner: Mutex<Inner>,
 }
@@ -35,6 +38,30 @@ struct Inner {
     listener: Option<Arc<Listener>>,
     queue: VecDeque<(State, Bytes)>,
     closed: bool,
+    link: Link,
+}
+
+/// The way to the server, as far as it was told.
+#[derive(Default)]
+struct Link {
+    connected: bool,
+    endpoint: Bytes,
+}
+
+impl Link {
+    /// Whether this is news.
+    fn take(&mut self, what: State, detail: &Bytes) -> bool {
+        match what {
+            State::Connected if self.connected => return false,
+            State::Cut => return std::mem::take(&mut self.connected),
+            State::Endpoint if !self.connected || self.endpoint == *detail => return false,
+            State::Connected | State::Endpoint => {}
+            _ => return true,
+        }
+        self.connected = true;
+        self.endpoint = detail.clone();
+        true
+    }
 }
 
 struct Listener {
@@ -43,15 +70,15 @@ struct Listener {
 }
 
 impl StateEvents {
-    pub fn new(callbacks: Arc<Callbacks>, pool: Arc<Pool>) -> Arc<Self> {
+    pub fn new(callbacks: Arc<Callbacks>, dispatcher: Dispatcher) -> Arc<Self> {
         let (schedule, inner) = (Schedule::default(), Mutex::default());
-        Arc::new(Self { callbacks, pool, schedule, inner })
+        Arc::new(Self { callbacks, dispatcher, schedule, inner })
     }
 
     /// Replaces the listener, and waits until the former one is not running.
     pub fn listen(&self, consumer: Option<Box<dyn StateConsumer>>) -> Result<()> {
         if consumer.is_some() {
-            self.pool.ensure_thread()?;
+            self.dispatcher.ensure_thread()?;
         }
         let gate = Gate::new(&self.callbacks);
         let listener = consumer.map(|consumer| Arc::new(Listener { gate, consumer }));
@@ -71,14 +98,31 @@ impl StateEvents {
         Ok(())
     }
 
+    /// May be called under any lock but the pool's.
     pub fn tell(self: &Arc<Self>, what: State, detail: impl Into<Bytes>) {
+        let detail = detail.into();
         let mut inner = self.inner.hold();
-        if inner.listener.is_none() || inner.queue.len() == QUEUE {
+        let is_news = inner.link.take(what, &detail);
+        if !is_news || inner.listener.is_none() || inner.queue.len() == QUEUE {
             return;
         }
-        inner.queue.push_back((what, detail.into()));
+        inner.queue.push_back((what, detail));
         drop(inner);
-        self.pool.wake(self.clone());
+        self.dispatcher.wake(self.clone());
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.inner.hold().link.connected
+    }
+
+    /// That which is used, or was last; empty before the first one.
+    pub fn endpoint(&self) -> String {
+        String::from_utf8_lossy(&self.inner.hold().link.endpoint).into_owned()
+    }
+
+    /// How many events wait for the listener.
+    pub fn waiting(&self) -> usize {
+        self.inner.hold().queue.len()
     }
 
     /// No call begins any more.
@@ -96,14 +140,45 @@ impl Strand for StateEvents {
         &self.schedule
     }
 
-    fn run(self: Arc<Self>) -> bool {
-        let next = {
+    fn run(self: Arc<Self>, turn: &mut Turn) -> bool {
+        let (next, more) = {
             let mut inner = self.inner.hold();
             let next = inner.queue.pop_front();
-            next.zip(inner.listener.clone())
+            (next.zip(inner.listener.clone()), !inner.queue.is_empty())
         };
         let Some(((what, detail), listener)) = next else { return false };
-        listener.gate.pass(|| listener.consumer.state(what, &detail));
-        true
+        turn.step();
+        listener.gate.pass(|| {
+            turn.call();
+            listener.consumer.state(what, &detail);
+        });
+        more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connected_and_cut_alternate_and_an_endpoint_is_told_once() {
+        let mut link = Link::default();
+        let (a, b) = (Bytes::from("a"), Bytes::from("b"));
+        for (what, detail, is_news) in [
+            (State::Cut, &a, false),
+            (State::Endpoint, &a, false),
+            (State::Connected, &a, true),
+            (State::Connected, &b, false),
+            (State::Endpoint, &a, false),
+            (State::Endpoint, &b, true),
+            (State::Endpoint, &b, false),
+            (State::Cut, &a, true),
+            (State::Cut, &a, false),
+            (State::Endpoint, &a, false),
+            (State::Connected, &b, true),
+        ] {
+            assert_eq!(link.take(what, detail), is_news, "{what:?} {detail:?}");
+        }
+        assert!(link.take(State::LockLost, &a) && link.connected && link.endpoint == b);
     }
 }

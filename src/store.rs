@@ -1,18 +1,21 @@
 //! An open store: the rules that hold for both backends, and what hangs on it.
 
-use crate::backend::etcd::EtcdBackend;
-use crate::backend::mem::{Mem, MemBackend};
+use crate::backend::etcd::{EtcdBackend, Members, Reach};
+use crate::backend::mem::MemBackend;
 use crate::backend::{Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
-use crate::dispatch::Pool;
+use crate::calls::Calls;
+use crate::dispatch::{Dispatcher, Polled, Pool};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::fault::{self, Fault};
 use crate::feed::Feed;
 use crate::gate::{self, unique_id, Callbacks};
 use crate::lease::Lease;
 use crate::lock::{Acquisition, DistLock};
 use crate::log::LOG;
+use crate::metrics::{Gauges, Metrics};
 use crate::namespace::Namespace;
-use crate::options::Options;
+use crate::options::{Dispatch, Options};
 use crate::request::{Range, Request, Response};
 use crate::runtime::Runtime;
 use crate::signal::Once;
@@ -30,8 +33,9 @@ pub struct Store {
     callbacks: Arc<Callbacks>,
     options: Options,
     namespace: Arc<Namespace>,
-    backend: Arc<dyn Backend>,
+    calls: Arc<Calls>,
     runtime: Arc<Runtime>,
+    dispatcher: Dispatcher,
     closed: AtomicBool,
     /// Whoever waits for changes, to be ended when the store is closed.
     feeds: Mutex<Feeds>,
@@ -77,19 +81,28 @@ impl Store {
             LOG.get().raise_to_debug();
         }
         let runtime = Runtime::acquire()?;
-        let backend = backend(endpoint, &options, &runtime).inspect_err(|_| {
+        let callbacks = Callbacks::new(unique_id());
+        let metrics = Arc::<Metrics>::default();
+        let parts = || {
+            let dispatcher = dispatcher(&options, &runtime, &callbacks)?;
+            let state = StateEvents::new(callbacks.clone(), dispatcher.clone());
+            let backend = backend(endpoint, &options, &runtime, &state, &metrics)?;
+            Ok((dispatcher, state, backend))
+        };
+        let (dispatcher, state, backend) = parts().inspect_err(|_: &Error| {
             Runtime::release(Instant::now() + options.close_timeout);
         })?;
-        let callbacks = Callbacks::new(unique_id());
+        let calls = Calls::new(backend, metrics, state.clone(), options.slow);
         let store = Arc::new_cyclic(|me: &Weak<Self>| Self {
-            state: StateEvents::new(callbacks.clone(), runtime.pool.clone()),
+            state,
             callbacks,
             temp_keys: TempKeys::new(me.clone(), options.temp_ttl),
             lock: DistLock::new(me.clone(), &options.lock, options.lock_ttl),
             namespace: Arc::new(Namespace::new(&options.namespace)),
             options,
-            backend,
+            calls,
             runtime,
+            dispatcher,
             closed: AtomicBool::new(false),
             feeds: Mutex::default(),
             acquiring: Mutex::default(),
@@ -123,12 +136,59 @@ impl Store {
         &self.callbacks
     }
 
-    pub fn backend(&self) -> &Arc<dyn Backend> {
-        &self.backend
+    pub fn calls(&self) -> &Arc<Calls> {
+        &self.calls
     }
 
+    fn backend(&self) -> &Arc<dyn Backend> {
+        self.calls.backend()
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        self.calls.metrics()
+    }
+
+    /// What was counted, as text for Prometheus.
+    pub fn metrics_text(&self) -> Result<String> {
+        self.check_open()?;
+        let feeds: Vec<_> = self.feeds.hold().open.values().filter_map(Weak::upgrade).collect();
+        Ok(self.metrics().text(&Gauges {
+            connected: self.state.is_connected(),
+            callback_queue: self.callbacks.results_waiting() + self.state.waiting(),
+            watch_queue: feeds.iter().map(|feed| feed.waiting()).sum(),
+        }))
+    }
+
+    /// What the members tell of themselves, as JSON.
+    pub fn cluster_status(&self) -> Result<String> {
+        self.check_open()?;
+        let cluster = self.backend().cluster(self.deadline())?;
+        Ok(cluster.json())
+    }
+
+    /// For work of the library's own.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.runtime.pool
+    }
+
+    /// Likewise.
+    pub fn internal(&self) -> Dispatcher {
+        Dispatcher::Threads(self.runtime.pool.clone())
+    }
+
+    /// For callbacks of the user.
+    pub fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    /// The queue of callbacks that wait to be asked for.
+    pub fn polled(&self) -> Result<&Arc<Polled>> {
+        match &self.dispatcher {
+            Dispatcher::Caller(polled) => Ok(polled),
+            Dispatcher::Threads(_) => {
+                Err(Error::Invalid("the store has no option dispatch=poll".into()))
+            }
+        }
     }
 
     pub fn timer(&self) -> &Arc<Timer> {
@@ -152,19 +212,19 @@ impl Store {
         Instant::now() + self.options.timeout
     }
 
-    /// Likewise, for one with a timeout of its own.
-    pub fn deadline_in(&self, timeout: Option<Duration>) -> Instant {
+    /// Likewise, for one that begins then, with a timeout of its own.
+    fn deadline_after(&self, begun: Instant, timeout: Option<Duration>) -> Instant {
         const LONG: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-        Instant::now() + timeout.unwrap_or(self.options.timeout).min(LONG)
+        begun + timeout.unwrap_or(self.options.timeout).min(LONG)
+    }
+
+    pub fn era(&self) -> u64 {
+        self.backend().era()
     }
 
     /// Whether large ranges are read in pages.
-    pub fn era(&self) -> u64 {
-        self.backend.era()
-    }
-
     pub fn wants_pages(&self) -> bool {
-        self.backend.wants_pages()
+        self.backend().wants_pages()
     }
 
     pub fn check_open(&self) -> Result<()> {
@@ -175,12 +235,17 @@ impl Store {
     }
 
     pub fn call(&self, request: Request) -> Result<Response> {
-        self.call_until(request, self.deadline())
+        let now = Instant::now();
+        self.call_within(request, now, now + self.options.timeout)
     }
 
     pub fn call_until(&self, request: Request, deadline: Instant) -> Result<Response> {
+        self.call_within(request, Instant::now(), deadline)
+    }
+
+    fn call_within(&self, request: Request, begun: Instant, deadline: Instant) -> Result<Response> {
         let request = self.admit(request)?;
-        let mut response = self.backend.call(request, deadline)?;
+        let mut response = self.calls.call(request, begun, deadline)?;
         self.namespace.leave(&mut response);
         Ok(response)
     }
@@ -189,7 +254,7 @@ impl Store {
     pub fn submit(
         &self,
         request: Request,
-        deadline: Instant,
+        timeout: Option<Duration>,
         done: Completion,
     ) -> Option<Box<dyn Flight>> {
         let request = match self.admit(request) {
@@ -199,8 +264,10 @@ impl Store {
                 return None;
             }
         };
+        let now = Instant::now();
+        let deadline = self.deadline_after(now, timeout);
         if self.namespace.is_none() {
-            return self.backend.submit(request, deadline, done);
+            return self.calls.submit(request, now, deadline, done);
         }
         let namespace = self.namespace.clone();
         let done = done.after(move |answer| {
@@ -209,7 +276,7 @@ impl Store {
                 response
             })
         });
-        self.backend.submit(request, deadline, done)
+        self.calls.submit(request, now, deadline, done)
     }
 
     /// The request as the backend gets it.
@@ -223,7 +290,7 @@ impl Store {
     /// Begins to watch; see [`Backend::watch`].
     pub fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken {
         let (wanted, sink) = self.namespace.watch(wanted, sink);
-        self.backend.watch(wanted, sink)
+        self.backend().watch(wanted, sink)
     }
 
     pub fn temp_key(self: &Arc<Self>, key: Bytes) -> Result<()> {
@@ -236,15 +303,17 @@ impl Store {
         self.state.listen(consumer)
     }
 
-    /// Makes a fault happen, and has those look around whom it may concern.
+    /// Makes faults happen, and has those look around whom they may concern.
     pub fn fault(&self, spec: &str) -> Result<()> {
         self.check_open()?;
-        self.backend.fault(spec)?;
-        let leases: Vec<_> = self.leases.hold().iter().filter_map(Weak::upgrade).collect();
-        leases.iter().try_for_each(|lease| match lease.check() {
-            Err(Error::Lost(_)) => Ok(()),
-            other => other,
-        })
+        for fault in fault::parse(spec)? {
+            self.backend().fault(fault)?;
+            if fault == Fault::Expire {
+                let leases: Vec<_> = self.leases.hold().iter().filter_map(Weak::upgrade).collect();
+                leases.iter().for_each(|lease| lease.begin_check());
+            }
+        }
+        Ok(())
     }
 
     /// Notes a lease that is kept alive.
@@ -317,7 +386,7 @@ impl Store {
         for feed in feeds.into_values().filter_map(|feed| feed.upgrade()) {
             feed.close(Error::Closed);
         }
-        self.backend.abort();
+        self.backend().abort();
         ending.extend(self.lock.close(deadline));
         self.end_acquiring(deadline);
         for ended in ending {
@@ -325,11 +394,14 @@ impl Store {
         }
         self.temp_keys.close(deadline);
         self.state.close();
-        let quiet = self.callbacks.shut(deadline);
+        let quiet = match &self.dispatcher {
+            Dispatcher::Threads(_) => self.callbacks.shut(deadline, || ()),
+            Dispatcher::Caller(polled) => polled.close(deadline),
+        };
         for child in children {
             child.ended(deadline);
         }
-        self.backend.close();
+        self.backend().close();
         Runtime::release(deadline);
         if quiet {
             Closed::Fully
@@ -352,15 +424,32 @@ impl Drop for Acquiring<'_> {
     }
 }
 
-fn backend(endpoint: Endpoint, options: &Options, runtime: &Runtime) -> Result<Arc<dyn Backend>> {
-    Ok(match endpoint {
-        Endpoint::Mem(name) => {
-            let mem = Mem::named(name);
-            Arc::new(MemBackend::new(mem, runtime.timer.clone()))
-        }
-        Endpoint::Etcd(urls) => {
-            let (io, timer) = (runtime.io()?.clone(), runtime.timer.clone());
-            Arc::new(EtcdBackend::new(urls, options, io, timer)?)
-        }
+fn dispatcher(
+    options: &Options,
+    runtime: &Runtime,
+    callbacks: &Arc<Callbacks>,
+) -> Result<Dispatcher> {
+    Ok(match options.dispatch {
+        Dispatch::Thread => Dispatcher::Threads(runtime.pool.clone()),
+        Dispatch::Poll => Dispatcher::Caller(Polled::new(callbacks.clone())?),
     })
+}
+
+fn backend(
+    endpoint: Endpoint,
+    options: &Options,
+    runtime: &Runtime,
+    state: &Arc<StateEvents>,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<dyn Backend>> {
+    let members = match endpoint {
+        Endpoint::Mem(name) => {
+            return Ok(Arc::new(MemBackend::new(name, runtime.timer.clone(), state.clone())));
+        }
+        Endpoint::Etcd(urls) => Members::Given(urls),
+        Endpoint::Srv(domain) => Members::Of(domain),
+    };
+    let (io, timer) = (runtime.io()?.clone(), runtime.timer.clone());
+    let reach = Reach::new(state.clone(), metrics.clone());
+    Ok(Arc::new(EtcdBackend::new(members, options, io, timer, reach)?))
 }

@@ -1,49 +1,114 @@
 //! Locks that survive a panic of their holder: the data they guard is changed in
 //! steps that are each complete.
+//!
+//! What a model explores (CONTRIBUTING.md) takes its locks and atomics from here: under
+//! `cfg(model)` they are those of loom.
 
-use std::sync::{
-    Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+#[cfg(not(model))]
+pub use std::sync::{
+    atomic::{AtomicU8, AtomicUsize},
+    Condvar, Mutex, RwLock,
 };
-use std::time::Instant;
 
-pub trait Lock<T> {
-    fn hold(&self) -> MutexGuard<'_, T>;
+#[cfg(model)]
+pub use loom::sync::{
+    atomic::{AtomicU8, AtomicUsize},
+    Condvar, Mutex, RwLock,
+};
+
+pub trait Lock {
+    type Guard<'a>
+    where
+        Self: 'a;
+    fn hold(&self) -> Self::Guard<'_>;
 }
 
-impl<T> Lock<T> for Mutex<T> {
-    fn hold(&self) -> MutexGuard<'_, T> {
-        self.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+pub trait SharedLock {
+    type Reading<'a>
+    where
+        Self: 'a;
+    type Writing<'a>
+    where
+        Self: 'a;
+    fn reading(&self) -> Self::Reading<'_>;
+    fn writing(&self) -> Self::Writing<'_>;
 }
 
-pub trait SharedLock<T> {
-    fn reading(&self) -> RwLockReadGuard<'_, T>;
-    fn writing(&self) -> RwLockWriteGuard<'_, T>;
+/// A condition variable, by what it gives back.
+pub trait Condition<Guard> {
+    fn wait_for(&self, guard: Guard, time: Option<Duration>) -> Guard;
 }
 
-impl<T> SharedLock<T> for RwLock<T> {
-    fn reading(&self) -> RwLockReadGuard<'_, T> {
-        self.read().unwrap_or_else(PoisonError::into_inner)
-    }
+macro_rules! of_library {
+    ($sync:path) => {
+        const _: () = {
+            use $sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    fn writing(&self) -> RwLockWriteGuard<'_, T> {
-        self.write().unwrap_or_else(PoisonError::into_inner)
-    }
+            impl<T> Lock for Mutex<T> {
+                type Guard<'a>
+                    = MutexGuard<'a, T>
+                where
+                    Self: 'a;
+
+                fn hold(&self) -> MutexGuard<'_, T> {
+                    self.lock().unwrap_or_else(PoisonError::into_inner)
+                }
+            }
+
+            impl<T> SharedLock for RwLock<T> {
+                type Reading<'a>
+                    = RwLockReadGuard<'a, T>
+                where
+                    Self: 'a;
+                type Writing<'a>
+                    = RwLockWriteGuard<'a, T>
+                where
+                    Self: 'a;
+
+                fn reading(&self) -> RwLockReadGuard<'_, T> {
+                    self.read().unwrap_or_else(PoisonError::into_inner)
+                }
+
+                fn writing(&self) -> RwLockWriteGuard<'_, T> {
+                    self.write().unwrap_or_else(PoisonError::into_inner)
+                }
+            }
+
+            impl<'a, T> Condition<MutexGuard<'a, T>> for Condvar {
+                fn wait_for(
+                    &self,
+                    guard: MutexGuard<'a, T>,
+                    time: Option<Duration>,
+                ) -> MutexGuard<'a, T> {
+                    match time {
+                        None => self.wait(guard).unwrap_or_else(PoisonError::into_inner),
+                        Some(time) => {
+                            let waited = self.wait_timeout(guard, time);
+                            waited.unwrap_or_else(PoisonError::into_inner).0
+                        }
+                    }
+                }
+            }
+        };
+    };
 }
+
+of_library!(std::sync);
+#[cfg(model)]
+of_library!(loom::sync);
 
 /// Waits for a notification, at most until `deadline`; false when it has passed.
-pub fn wait_until<'a, T>(
-    condition: &Condvar,
-    guard: MutexGuard<'a, T>,
+pub fn wait_until<Guard>(
+    condition: &impl Condition<Guard>,
+    guard: Guard,
     deadline: Option<Instant>,
-) -> (MutexGuard<'a, T>, bool) {
-    let Some(deadline) = deadline else {
-        return (condition.wait(guard).unwrap_or_else(PoisonError::into_inner), true);
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+) -> (Guard, bool) {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if left.is_some_and(|left| left.is_zero()) {
         return (guard, false);
     }
-    let (guard, _) = condition.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner);
-    (guard, true)
+    (condition.wait_for(guard, left), true)
 }

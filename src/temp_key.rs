@@ -1,25 +1,26 @@
 //! Keys that live as long as their handle: one lease, renewed; created again after
 //! a loss.
 
-use crate::dispatch::{Schedule, Strand};
+mod restore;
+mod turn;
+
+use crate::dispatch::Schedule;
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Known, Seen, Wish};
 use crate::lease::{Lease, Terms};
-use crate::request::{Compare, Delete, Put, Range, Target, Txn};
+use crate::request::{Put, Txn};
 use crate::state::State;
 use crate::store::Store;
-use crate::sync::{wait_until, Lock};
+use crate::sync::Lock;
 use crate::types::{Event, EventKind, KeyRange};
-use crate::watch::{Consumer, Kinds, To, Watcher};
+use crate::watch::{Consumer, Kinds, Pause, To, Watcher};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
+use turn::Turn;
 
 const VALUE: Bytes = Bytes::from_static(b"1");
-
-/// How long to wait before a restoration that failed is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
 
 pub struct TempKeys {
     store: Weak<Store>,
@@ -42,10 +43,18 @@ struct Inner {
     closed: bool,
 }
 
+/// When a key was stored, in the store of which era.
+#[derive(Clone, Copy)]
+struct Stored {
+    revision: i64,
+    /// From before it was stored.
+    era: u64,
+}
+
 struct TempKey {
     /// The lease that it was last stored with, and when.
     lease: i64,
-    revision: i64,
+    stored: Stored,
     /// Watches for the key's end.
     guard: Arc<Watcher>,
 }
@@ -62,10 +71,11 @@ impl TempKeys {
         let _turn = self.turn.take(deadline)?;
         loop {
             let lease = self.lease(store, deadline)?;
+            let era = store.era();
             match store.call_until(Txn::always(put(&key, lease.id)).into(), deadline) {
                 Ok(answer) => {
                     let revision = answer.into_txn()?.revision;
-                    return self.enter(store, key, &lease, revision);
+                    return self.enter(store, key, &lease, Stored { revision, era });
                 }
                 Err(Error::Lost(why)) => lease.lose(&why),
                 Err(error) => return Err(error),
@@ -96,20 +106,16 @@ impl TempKeys {
         Ok(lease)
     }
 
-    /// Notes a key that was stored at `revision`, and watches for its end.
+    /// Notes a key that was stored, and watches for its end.
     fn enter(
         self: &Arc<Self>,
         store: &Arc<Store>,
         key: Bytes,
         lease: &Arc<Lease>,
-        revision: i64,
+        stored: Stored,
     ) -> Result<()> {
-        let wish = Wish::changes(KeyRange::single(key.clone()));
-        let known = Known::from([(key.clone(), Seen { create: 0, modified: revision })]);
-        let feed = Feed::open_at(store, &wish, revision + 1, known)?;
-        let consumer = Guard { keys: Arc::downgrade(self), lease: lease.clone(), revision };
-        let guard = Watcher::new(store, feed, Kinds::ALL, To::Push(Box::new(consumer)));
-        let entered = TempKey { lease: lease.id, revision, guard: guard.clone() };
+        let guard = self.watch(store, &key, lease, stored, Pause::FIRST)?;
+        let entered = TempKey { lease: lease.id, stored, guard: guard.clone() };
         let mut inner = self.inner.hold();
         let former = if inner.closed { None } else { inner.keys.insert(key, entered) };
         drop(inner);
@@ -122,6 +128,48 @@ impl TempKeys {
             self.lost(lease.id, "it was lost");
         }
         Ok(())
+    }
+
+    /// To be activated: watches for what becomes of the key since it was stored.
+    fn watch(
+        self: &Arc<Self>,
+        store: &Arc<Store>,
+        key: &Bytes,
+        lease: &Arc<Lease>,
+        stored: Stored,
+        pause: Pause,
+    ) -> Result<Arc<Watcher>> {
+        let Stored { revision, era } = stored;
+        let wish = Wish::changes(KeyRange::single(key.clone()));
+        let known = Known::from([(key.clone(), Seen { create: 0, modified: revision })]);
+        let feed = Feed::open_at(store, &wish, revision + 1, known, era)?;
+        let (keys, key, lease) = (Arc::downgrade(self), key.clone(), lease.clone());
+        let consumer = Guard { keys, key, lease, revision, pause };
+        let (dispatcher, to) = (store.internal(), To::Push(Box::new(consumer)));
+        Ok(Watcher::new(store, dispatcher, feed, Kinds::ALL, to))
+    }
+
+    /// Watches the key again, if it is the one that was stored at `revision`. Where its
+    /// lease is lost that is done when it is restored.
+    fn watch_again(self: &Arc<Self>, key: &Bytes, revision: i64, pause: Pause) {
+        let Some(store) = self.store.upgrade() else { return };
+        let (lease, stored) = {
+            let inner = self.inner.hold();
+            let known = inner.keys.get(key).filter(|known| known.stored.revision == revision);
+            let Some(known) = known else { return };
+            let lease = inner.lease.clone().filter(|lease| lease.id == known.lease);
+            let Some(lease) = lease else { return };
+            (lease, known.stored)
+        };
+        // Fails where the store is closed.
+        let Ok(guard) = self.watch(&store, key, &lease, stored, pause) else { return };
+        let mut inner = self.inner.hold();
+        let known = inner.keys.get_mut(key).filter(|known| known.stored.revision == revision);
+        let Some(known) = known else { return };
+        let former = std::mem::replace(&mut known.guard, guard.clone());
+        drop(inner);
+        drop(former);
+        guard.activate();
     }
 
     fn lost(self: &Arc<Self>, lease: i64, why: &str) {
@@ -141,54 +189,19 @@ impl TempKeys {
     /// The key is no longer this handle's: forgets it, unless it was stored again.
     fn forget(&self, key: &Bytes, revision: i64) -> Option<TempKey> {
         let mut inner = self.inner.hold();
-        inner.keys.get(key).filter(|known| known.revision == revision)?;
+        inner.keys.get(key).filter(|known| known.stored.revision == revision)?;
         inner.keys.remove(key)
     }
 
-    /// Stores again what the lost lease took along; an error if that is to be
-    /// tried once more.
-    fn restore(self: &Arc<Self>, store: &Arc<Store>) -> Result<()> {
-        let _turn = self.turn.take(store.deadline())?;
-        if self.inner.hold().keys.is_empty() {
-            return Ok(());
+    /// The key is not created again.
+    fn give_up(&self, key: &Bytes, stored: i64) {
+        if let Some(gone) = self.forget(key, stored) {
+            gone.guard.end();
+            self.tell_lost(key);
         }
-        let lease = self.lease(store, store.deadline())?;
-        let (lost, own): (Vec<(Bytes, i64)>, Vec<i64>) = {
-            let inner = self.inner.hold();
-            let keys = inner.keys.iter().filter(|(_, key)| key.lease != lease.id);
-            (keys.map(|(key, known)| (key.clone(), known.revision)).collect(), inner.own.clone())
-        };
-        for (key, stored) in lost {
-            if !self.is_ours(&key, stored) {
-                continue;
-            }
-            let restored = restore_key(store, &key, &own, lease.id).inspect_err(|error| {
-                if let Error::Lost(why) = error {
-                    lease.lose(why);
-                }
-            })?;
-            match restored {
-                Some(revision) if !self.is_ours(&key, stored) => {
-                    // Someone ended it meanwhile.
-                    store.call(delete_if(&key, revision).into())?;
-                }
-                Some(revision) => {
-                    self.enter(store, key.clone(), &lease, revision)?;
-                    store.state().tell(State::TempKeyRestored, key);
-                }
-                None => {
-                    if let Some(gone) = self.forget(&key, stored) {
-                        gone.guard.end();
-                        self.tell_lost(&key);
-                    }
-                }
-            }
-        }
-        self.inner.hold().own.retain(|id| *id == lease.id);
-        Ok(())
     }
 
-    /// After a loss the key was found to be someone else's.
+    /// After a loss the key was found to be someone else's, or denied.
     fn tell_lost(&self, key: &Bytes) {
         if let Some(store) = self.store.upgrade() {
             store.state().tell(State::TempKeyLost, key.clone());
@@ -197,7 +210,7 @@ impl TempKeys {
 
     /// The key was not stored or deleted by someone since it was stored.
     fn is_ours(&self, key: &Bytes, stored: i64) -> bool {
-        self.inner.hold().keys.get(key).is_some_and(|known| known.revision == stored)
+        self.inner.hold().keys.get(key).is_some_and(|known| known.stored.revision == stored)
     }
 
     /// Deletes the keys by revoking the lease.
@@ -220,69 +233,15 @@ fn put(key: &Bytes, lease: i64) -> Put {
     Put { lease, ..Put::new(key.clone(), VALUE) }
 }
 
-/// Deletes the key if it is as it was stored at `revision`.
-fn delete_if(key: &Bytes, revision: i64) -> Txn {
-    Txn {
-        compares: vec![Compare::equal(key.clone(), Target::ModRevision(revision))],
-        then: vec![Delete::new(KeyRange::single(key.clone())).into()],
-        idempotent: true,
-        ..Txn::default()
-    }
-}
-
-/// Stores the key unless it belongs to someone else by now; tells the revision.
-fn restore_key(store: &Store, key: &Bytes, own: &[i64], lease: i64) -> Result<Option<i64>> {
-    let mut seen = 0;
-    loop {
-        let target = if seen == 0 { Target::CreateRevision(0) } else { Target::ModRevision(seen) };
-        let txn = Txn {
-            compares: vec![Compare::equal(key.clone(), target)],
-            then: vec![put(key, lease).into()],
-            or_else: vec![Range::new(KeyRange::single(key.clone())).into()],
-            idempotent: true,
-        };
-        let answer = store.call(txn.into())?.into_txn()?;
-        if answer.succeeded {
-            return Ok(Some(answer.revision));
-        }
-        match answer.found() {
-            Some(kv) if kv.lease == lease => return Ok(Some(kv.mod_revision)),
-            Some(kv) if own.contains(&kv.lease) => seen = kv.mod_revision,
-            Some(_) => return Ok(None),
-            None => seen = 0,
-        }
-    }
-}
-
-impl Strand for TempKeys {
-    fn schedule(&self) -> &Schedule {
-        &self.schedule
-    }
-
-    fn run(self: Arc<Self>) -> bool {
-        let Some(store) = self.store.upgrade() else { return false };
-        match self.restore(&store) {
-            Ok(()) | Err(Error::Closed) => {}
-            Err(_) => {
-                let weak = Arc::downgrade(&self);
-                let pool = Arc::downgrade(store.pool());
-                store.timer().after(PAUSE, move || {
-                    if let (Some(keys), Some(pool)) = (weak.upgrade(), pool.upgrade()) {
-                        pool.wake(keys);
-                    }
-                });
-            }
-        }
-        false
-    }
-}
-
 /// Notices when a temporary key was deleted or stored by someone.
 struct Guard {
     keys: Weak<TempKeys>,
+    key: Bytes,
     lease: Arc<Lease>,
     /// At which the key was stored.
     revision: i64,
+    /// Before the next one, should this one have to end.
+    pause: Pause,
 }
 
 impl Guard {
@@ -316,38 +275,16 @@ impl Consumer for Guard {
         false
     }
 
-    fn ended(&mut self, _why: &Error) {}
-}
-
-/// One at a time, for callers who wait no longer than they may.
-#[derive(Default)]
-struct Turn {
-    taken: Mutex<bool>,
-    free: Condvar,
-}
-
-struct Taken<'a>(&'a Turn);
-
-impl Turn {
-    fn take(&self, deadline: Instant) -> Result<Taken<'_>> {
-        let mut taken = self.taken.hold();
-        while *taken {
-            let (next, in_time) = wait_until(&self.free, taken, Some(deadline));
-            taken = next;
-            if !in_time && *taken {
-                return Err(Error::Unavailable(
-                    "another call for temporary keys took too long".into(),
-                ));
+    /// The key is ours still: what others do to it must not stay unseen where a right was
+    /// taken away for a moment.
+    fn ended(&mut self, _why: &Error) {
+        let Some(store) = self.keys.upgrade().and_then(|keys| keys.store.upgrade()) else { return };
+        let (keys, key, revision) = (self.keys.clone(), self.key.clone(), self.revision);
+        let next = self.pause.next();
+        store.timer().after(self.pause.length(), move || {
+            if let Some(keys) = keys.upgrade() {
+                keys.watch_again(&key, revision, next);
             }
-        }
-        *taken = true;
-        Ok(Taken(self))
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        *self.0.taken.hold() = false;
-        self.0.free.notify_one();
+        });
     }
 }

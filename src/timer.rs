@@ -13,6 +13,12 @@ type Task = Box<dyn FnOnce() + Send>;
 /// A task that is not due yet.
 pub struct Entry((Instant, u64));
 
+impl Entry {
+    pub fn is_due(&self) -> bool {
+        self.0 .0 <= Instant::now()
+    }
+}
+
 #[derive(Default)]
 pub struct Timer {
     state: Mutex<State>,

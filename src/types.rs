@@ -1,6 +1,7 @@
 //! Plain values that every layer shares.
 
 use bytes::Bytes;
+use std::ops::Bound;
 
 /// A key with its value at one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +110,31 @@ impl KeyRange {
         Some(Self::from(start, RangeEnd::Before([end, LOWEST].concat().into())))
     }
 
+    /// For the range of a map.
+    pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let from = &self.key[..];
+        match &self.end {
+            RangeEnd::Single => (Bound::Included(from), Bound::Included(from)),
+            // Maps panic where the end is below the start.
+            RangeEnd::Before(end) if end[..] <= *from => {
+                (Bound::Included(from), Bound::Excluded(from))
+            }
+            RangeEnd::Before(end) => (Bound::Included(from), Bound::Excluded(&end[..])),
+            RangeEnd::Unbounded => (Bound::Included(from), Bound::Unbounded),
+        }
+    }
+
+    /// Whether all keys of the other one are in this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        let ends_in_time = match (&self.end, &other.end) {
+            (_, RangeEnd::Single) => self.contains(&other.key),
+            (RangeEnd::Unbounded, _) => true,
+            (RangeEnd::Before(end), RangeEnd::Before(other)) => other <= end,
+            _ => false,
+        };
+        other.is_empty() || (self.key <= other.key && ends_in_time)
+    }
+
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {
             RangeEnd::Single => self.key == key,
@@ -147,6 +173,26 @@ mod tests {
             let range = KeyRange::from(key.into(), RangeEnd::Before(Bytes::from_static(b"\0")));
             assert!(range.is_empty() && range.end != RangeEnd::Before(Bytes::from_static(b"\0")));
         }
+    }
+
+    #[test]
+    fn a_range_covers_what_lies_in_it() {
+        let (a, all) = (KeyRange::prefix(b"a"), KeyRange::prefix(b""));
+        let to = |key: &'static str, end| KeyRange::from(key.into(), RangeEnd::Before(end));
+        let from = KeyRange::from("a".into(), RangeEnd::Unbounded);
+        for inside in [
+            KeyRange::single("a"),
+            KeyRange::prefix(b"a\xff"),
+            to("ab", "b".into()),
+            to("z", "c".into()), // no key
+            a.clone(),
+        ] {
+            assert!(a.covers(&inside) && all.covers(&inside), "{inside:?}");
+        }
+        for outside in [KeyRange::single("b"), to("a", "b\0".into()), to("A", "b".into()), from] {
+            assert!(!a.covers(&outside) && all.covers(&outside), "{outside:?}");
+        }
+        assert!(!a.covers(&all) && all.covers(&all));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Watches as a caller sees them: a change or event waited for, or a function called
 //! for each.
 
-use crate::dispatch::{Schedule, Strand};
+use crate::dispatch::{Dispatcher, Schedule, Strand, Turn};
 use crate::error::{Error, Result};
 use crate::feed::{Feed, Item, Next, Wish};
 use crate::gate::Gate;
@@ -13,9 +13,6 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
-
-/// Events delivered in one go, before other watches get the thread.
-const BATCH: usize = 64;
 
 /// Which kinds of change are asked for, and whether a delete is the last one.
 #[derive(Clone, Copy)]
@@ -59,6 +56,23 @@ pub trait Consumer: Send {
     fn ended(&mut self, why: &Error);
 }
 
+/// How long the library waits before it opens a watch of its own again that had to end:
+/// longer each time, for one that is denied may be so for ever.
+#[derive(Clone, Copy)]
+pub struct Pause(Duration);
+
+impl Pause {
+    pub const FIRST: Self = Self(Duration::from_millis(250));
+
+    pub fn length(self) -> Duration {
+        self.0
+    }
+
+    pub fn next(self) -> Self {
+        Self((self.0 * 2).min(Duration::from_secs(8)))
+    }
+}
+
 /// Keeps what a watch reported until the next one, for who pulls.
 pub trait Keeper: Send {
     /// Where the caller finds it.
@@ -93,16 +107,18 @@ pub fn next_change(
 
 /// Begins a watch; its consumer hears nothing before it is activated.
 pub fn open(store: &Arc<Store>, wish: &Wish, kinds: Kinds, to: To) -> Result<Arc<Watcher>> {
+    let dispatcher = store.dispatcher().clone();
     if matches!(to, To::Push(_)) {
-        store.pool().ensure_thread()?;
+        dispatcher.ensure_thread()?;
     }
     let feed = Feed::open(store, wish)?;
-    Ok(Watcher::new(store, feed, kinds, to))
+    Ok(Watcher::new(store, dispatcher, feed, kinds, to))
 }
 
 /// A watch with its consumer.
 pub struct Watcher {
     store: Weak<Store>,
+    dispatcher: Dispatcher,
     feed: Arc<Feed>,
     kinds: Kinds,
     gate: Gate,
@@ -127,13 +143,20 @@ type Afterwards = Box<dyn FnOnce() + Send>;
 
 impl Watcher {
     /// The consumer hears nothing before [`Watcher::activate`].
-    pub fn new(store: &Arc<Store>, feed: Arc<Feed>, kinds: Kinds, to: To) -> Arc<Self> {
+    pub fn new(
+        store: &Arc<Store>,
+        dispatcher: Dispatcher,
+        feed: Arc<Feed>,
+        kinds: Kinds,
+        to: To,
+    ) -> Arc<Self> {
         let (consumer, keeper) = match to {
             To::Push(consumer) => (Some(consumer), None),
             To::Pull(keeper) => (None, Some(Pulled { keeper, ended: None })),
         };
         Arc::new(Self {
             store: Arc::downgrade(store),
+            dispatcher,
             feed,
             kinds,
             gate: Gate::new(store.callbacks()),
@@ -148,15 +171,12 @@ impl Watcher {
 
     pub fn activate(self: &Arc<Self>) {
         if self.consumer.hold().is_some() {
-            let strand: Weak<dyn Strand> = Arc::downgrade(&(self.clone() as Arc<dyn Strand>));
-            self.feed.set_strand(strand);
-            self.wake();
-        }
-    }
-
-    fn wake(self: &Arc<Self>) {
-        if let Some(store) = self.store.upgrade() {
-            store.pool().wake(self.clone());
+            let me = Arc::downgrade(self);
+            self.feed.set_waker(move || {
+                if let Some(me) = me.upgrade().filter(|me| me.feed.has_something()) {
+                    me.dispatcher.wake(me.clone());
+                }
+            });
         }
     }
 
@@ -215,17 +235,19 @@ impl Watcher {
     }
 
     /// Lets the consumer in, one call at a time.
-    fn pass<T>(&self, call: impl FnOnce(&mut dyn Consumer) -> T) -> Option<T> {
+    fn pass<T>(&self, turn: &mut Turn, call: impl FnOnce(&mut dyn Consumer) -> T) -> Option<T> {
         let answer = self.gate.pass(|| {
             let mut consumer = self.consumer.hold();
-            consumer.as_mut().map(|consumer| call(&mut **consumer))
+            let consumer = consumer.as_mut()?;
+            turn.call();
+            Some(call(&mut **consumer))
         });
         self.run_afterwards();
         answer.flatten()
     }
 
     /// Delivers one item; false when the watch is over.
-    fn deliver(&self, item: &Item) -> bool {
+    fn deliver(&self, turn: &mut Turn, item: &Item) -> bool {
         let mut last = false;
         if let Item::Change { event, .. } = item {
             last = self.kinds.until_deleted && event.kind == EventKind::Delete;
@@ -233,13 +255,13 @@ impl Watcher {
                 return !last;
             }
         }
-        let go_on = self.pass(|consumer| consumer.item(item));
+        let go_on = self.pass(turn, |consumer| consumer.item(item));
         go_on == Some(true) && !last
     }
 
-    fn finish(&self, why: Option<&Error>) {
+    fn finish(&self, turn: &mut Turn, why: Option<&Error>) {
         if let Some(why) = why {
-            self.pass(|consumer| consumer.ended(why));
+            self.pass(turn, |consumer| consumer.ended(why));
         }
         self.end();
         self.let_go();
@@ -290,38 +312,40 @@ impl Strand for Watcher {
     }
 
     fn failed(&self) {
-        self.finish(Some(&Error::Internal("delivering a change failed".into())));
+        let why = Error::Internal("delivering a change failed".into());
+        self.finish(&mut Turn::default(), Some(&why));
     }
 
-    fn run(self: Arc<Self>) -> bool {
+    fn run(self: Arc<Self>, turn: &mut Turn) -> bool {
         let Some(store) = self.store.upgrade() else { return false };
-        for _ in 0..BATCH {
+        while !turn.is_over() {
+            turn.step();
             if self.gate.is_shut() {
                 self.let_go();
                 return false;
             }
             match self.feed.try_next() {
                 Next::Item(item) => {
-                    if !self.deliver(&item) {
-                        self.finish(None);
+                    if !self.deliver(turn, &item) {
+                        self.finish(turn, None);
                         return false;
                     }
                 }
                 Next::Empty => return false,
                 Next::Broken => self.feed.mend(&store),
-                Next::Ended(error) => return self.over(&error),
+                Next::Ended(error) => return self.over(turn, &error),
             }
         }
-        true
+        self.feed.has_something()
     }
 }
 
 impl Watcher {
     /// There is nothing more to consume; tells why, unless that was asked for.
-    fn over(&self, why: &Error) -> bool {
+    fn over(&self, turn: &mut Turn, why: &Error) -> bool {
         match why {
             Error::Closed | Error::Canceled => self.let_go(),
-            _ => self.finish(Some(why)),
+            _ => self.finish(turn, Some(why)),
         }
         false
     }

@@ -3,7 +3,10 @@
 pub mod etcd;
 pub mod mem;
 
+use crate::calls::Measure;
+use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::fault::Fault;
 use crate::request::{Request, Response};
 use crate::signal::Once;
 use crate::types::{Event, KeyRange};
@@ -32,12 +35,7 @@ pub trait Backend: Send + Sync {
     ) -> Option<Box<dyn Flight>>;
 
     /// Makes a request and waits for its answer.
-    fn call(&self, request: Request, deadline: Instant) -> Result<Response> {
-        let answer = Arc::new(Once::default());
-        let given = answer.clone();
-        self.submit(request, deadline, Completion::new(move |result| given.set(result)));
-        answer.take(None).unwrap_or(Err(Error::Closed))
-    }
+    fn call(&self, request: Request, deadline: Instant) -> Result<Response>;
 
     /// Begins to watch and returns. The watch ends when the sink refuses a notice or
     /// the token is dropped; notices on their way then may still come.
@@ -49,6 +47,11 @@ pub trait Backend: Send + Sync {
     /// Whether large ranges had better be read in pages.
     fn wants_pages(&self) -> bool;
 
+    /// Whether a request takes hardly longer than a look at the clock.
+    fn is_fast(&self) -> bool {
+        !self.wants_pages()
+    }
+
     /// Answers all requests, also later ones, but revocations with [`Error::Closed`] or
     /// [`Error::Indeterminate`].
     fn abort(&self);
@@ -56,8 +59,19 @@ pub trait Backend: Send + Sync {
     /// Ends everything, after the last request.
     fn close(&self);
 
-    /// Makes a fault happen, on `mem:`.
-    fn fault(&self, spec: &str) -> Result<()>;
+    /// What the members of the cluster tell of themselves; fails where none does.
+    fn cluster(&self, deadline: Instant) -> Result<Cluster>;
+
+    /// Makes a fault happen, on `mem:`. It does not wait.
+    fn fault(&self, fault: Fault) -> Result<()>;
+}
+
+/// Waits for the answer to what is begun.
+pub fn answer_to(begin: impl FnOnce(Completion)) -> Result<Response> {
+    let answer = Arc::new(Once::default());
+    let given = answer.clone();
+    begin(Completion::new(move |result| given.set(result)));
+    answer.take(None).unwrap_or(Err(Error::Closed))
 }
 
 /// A request under way.
@@ -83,19 +97,27 @@ pub struct Wanted {
     pub prev: bool,
     /// [`Backend::era`] of before `start` was learned.
     pub era: u64,
+    /// The server has let a watch of these keys begin before, for whoever wants this.
+    pub resumed: bool,
 }
 
 /// Takes the answer of a request, once; gives one itself when it is dropped.
 pub struct Completion {
     done: Option<Done>,
     writing: bool,
+    measure: Option<Measure>,
 }
 
 type Done = Box<dyn FnOnce(Result<Response>) + Send>;
 
 impl Completion {
     pub fn new(done: impl FnOnce(Result<Response>) + Send + 'static) -> Self {
-        Self { done: Some(Box::new(done)), writing: false }
+        Self { done: Some(Box::new(done)), writing: false, measure: None }
+    }
+
+    pub fn measured(mut self, measure: Measure) -> Self {
+        self.measure = Some(measure);
+        self
     }
 
     /// The answer goes through this first.
@@ -113,23 +135,31 @@ impl Completion {
     }
 
     pub fn complete(mut self, result: Result<Response>) {
-        if let Some(done) = self.done.take() {
-            done(result);
+        self.answer(|| result);
+    }
+
+    fn answer(&mut self, answer: impl FnOnce() -> Result<Response>) {
+        let Some(done) = self.done.take() else { return };
+        let answer = answer();
+        if let Some(measure) = self.measure.take() {
+            measure.end(&answer);
         }
+        done(answer);
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            done(Err(if self.writing {
+        let writing = self.writing;
+        self.answer(|| {
+            Err(if writing {
                 Error::Indeterminate("the request was dropped".into())
             } else if std::thread::panicking() {
                 Error::Internal("the request's task failed".into())
             } else {
                 Error::Closed
-            }));
-        }
+            })
+        });
     }
 }
 

@@ -1,42 +1,51 @@
 //! How a feed goes on that was full, or whose changes cannot be had.
 
 use super::{Feed, Link, PAUSE, REPLACED};
-use crate::dispatch::Pool;
 use crate::error::Error;
 use crate::kv;
 use crate::log::{log, Level};
 use crate::request::Range;
 use crate::store::Store;
-use crate::sync::Lock;
-use std::sync::{Arc, Mutex};
+use crate::sync::{Lock, Mutex};
+use std::sync::Arc;
+
+/// What is to be done next.
+pub(super) enum Step {
+    Begin { start: i64, era: u64 },
+    List(&'static str),
+}
 
 impl Feed {
     /// Takes one step to begin the backend's watch again, after [`Next::Broken`]. It
     /// does not wait: what it begins is heard of as of anything that arrives.
     pub fn mend(self: &Arc<Self>, store: &Arc<Store>) {
+        match self.step(|| store.era()) {
+            Some(Step::Begin { start, era }) => self.begin(store, start, era),
+            Some(Step::List(why)) => self.list(store, why),
+            None => {}
+        }
+    }
+
+    pub(super) fn step(&self, era: impl FnOnce() -> u64) -> Option<Step> {
         let mut inner = self.inner.hold();
-        let start = match inner.link.clone() {
-            Link::Full => inner.next,
+        match inner.link.clone() {
+            Link::Full => {}
             Link::Listed(why, found) => {
-                let Some(found) = found.hold().take() else { return };
+                let found = found.hold().take()?;
                 inner.next = found.revision + 1;
                 inner.queue.difference(found, why, why == REPLACED);
-                inner.next
             }
             Link::Missing(why) => {
                 inner.link = Link::Listing;
                 if why == REPLACED {
-                    inner.era = store.era();
+                    inner.era = era();
                 }
-                drop(inner);
-                return self.list(store, why);
+                return Some(Step::List(why));
             }
-            _ => return,
-        };
+            _ => return None,
+        }
         inner.link = Link::Starting;
-        let era = inner.era;
-        drop(inner);
-        self.begin(store, start, era);
+        Some(Step::Begin { start: inner.next, era: inner.era })
     }
 
     /// Reads the range, for the consumer to take the difference to what it had.
@@ -48,22 +57,24 @@ impl Feed {
             match found {
                 Ok(found) => {
                     let found = Arc::new(Mutex::new(Some(found)));
-                    feed.relink(store.pool(), Link::Listed(why, found));
+                    feed.relink(Link::Listed(why, found));
                 }
-                Err(Error::Unavailable(_)) => {
-                    let pool = Arc::downgrade(store.pool());
+                // Passing ones; the watches that did not break outlive them too.
+                Err(
+                    Error::Unavailable(_) | Error::Auth(_) | Error::Tls(_) | Error::NoMemory(_),
+                ) => {
                     store.timer().after(PAUSE, move || {
-                        if let (Some(feed), Some(pool)) = (weak.upgrade(), pool.upgrade()) {
-                            feed.relink(&pool, Link::Missing(why));
+                        if let Some(feed) = weak.upgrade() {
+                            feed.relink(Link::Missing(why));
                         }
                     });
                 }
-                Err(error) => feed.relink(store.pool(), Link::Ended(error)),
+                Err(error) => feed.relink(Link::Ended(error)),
             }
         });
     }
 
-    fn relink(&self, pool: &Arc<Pool>, link: Link) {
+    fn relink(&self, link: Link) {
         {
             let mut inner = self.inner.hold();
             if !matches!(inner.link, Link::Listing) {
@@ -71,6 +82,6 @@ impl Feed {
             }
             inner.link = link;
         }
-        self.tell(pool);
+        self.tell();
     }
 }

@@ -96,6 +96,10 @@ impl Queue {
         self.items.is_empty()
     }
 
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
     pub fn is_full(&self) -> bool {
         self.waiting > self.max || self.bytes > BYTES
     }

@@ -245,6 +245,9 @@ impl StateConsumer for StateCallback {
             State::TempKeyRestored => hmkv_state_code::HMKV_STATE_TEMP_KEY_RESTORED,
             State::TempKeyLost => hmkv_state_code::HMKV_STATE_TEMP_KEY_LOST,
             State::LockLost => hmkv_state_code::HMKV_STATE_LOCK_LOST,
+            State::Connected => hmkv_state_code::HMKV_STATE_CONNECTED,
+            State::Cut => hmkv_state_code::HMKV_STATE_CUT,
+            State::Endpoint => hmkv_state_code::HMKV_STATE_ENDPOINT,
         };
         let detail = c_string(detail);
         // SAFETY: as above.
@@ -265,6 +268,8 @@ impl LogCallback {
 
 impl Sink for LogCallback {
     fn line(&self, level: Level, line: &str) {
+        // What a server says may be in it.
+        let line = line.replace(|c: char| c.is_ascii_control(), " ");
         let line = c_string(line.as_bytes());
         // SAFETY: as above.
         call(|| unsafe { (self.function)(level as i32, line.as_ptr().cast(), self.userdata.0) });

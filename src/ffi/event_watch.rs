@@ -14,7 +14,8 @@ use std::sync::Arc;
 /// The full watch: of a key, a prefix or a range, from any revision that is kept, with
 /// previous values, with a snapshot first. Everything is an hmkv_event, in order:
 /// whole revisions, none lost, none twice, across reconnects, server restarts and
-/// changes of the leader. It does not end with a deletion. Watchers of the same range
+/// changes of the leader, but for what a RESYNC stands for and `on_overflow` drops. It
+/// does not end with a deletion. Watchers of the same range
 /// of one store share one watch of the server; idle ones cost no thread.
 ///
 /// With a callback events are pushed, on library threads. Without, hmkv_watch_next()
@@ -44,7 +45,8 @@ use std::sync::Arc;
 ///         server may have dropped a deletion of the oldest revision that it keeps);
 ///         HMKV_ENOMEM. On failure `fn` never runs.
 ///
-/// Blocks: up to the timeout. Threads: any. Since: 0.1.
+/// Blocks: up to the timeout for each page of a large range, and for the watch.
+/// Threads: any. Since: 0.1.
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hmkv_watch_open(

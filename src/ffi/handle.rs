@@ -6,20 +6,22 @@
 //!
 //! The kind is never 0, so that no handle is an address that a process can have.
 
-use super::types::{hmkv, hmkv_lease, hmkv_lock, hmkv_watcher};
+use super::types::{hmkv, hmkv_lease, hmkv_lock, hmkv_mirror, hmkv_watcher};
 use crate::error::{Error, Result};
 use crate::lease::OwnedLease;
 use crate::lock::NamedLock;
+use crate::mirror::Mirror;
 use crate::store::{Child, Store};
-use crate::sync::SharedLock;
+use crate::sync::{RwLock, SharedLock};
 use crate::sys::{self, ForkLocal};
 use crate::watch::Watcher;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 const STORE: u64 = 1;
 const WATCHER: u64 = 2;
 const LEASE: u64 = 3;
 const LOCK: u64 = 4;
+const MIRROR: u64 = 5;
 
 const FORKS_MASK: u64 = (1 << 10) - 1;
 const GENERATION_MASK: u64 = (1 << 26) - 1;
@@ -27,18 +29,21 @@ const INDEX_MASK: u64 = (1 << 24) - 1;
 
 const _: () = assert!(usize::BITS == 64, "handles need 64-bit pointers");
 
-#[derive(Default)]
-struct Table(RwLock<Slots>);
+struct Table<O>(RwLock<Slots<O>>);
 
-#[derive(Default)]
-struct Slots {
-    all: Vec<Slot>,
+struct Slots<O> {
+    all: Vec<Slot<O>>,
     free: Vec<usize>,
 }
 
-struct Slot {
+struct Slot<O> {
     generation: u64,
-    object: Option<Object>,
+    object: Option<O>,
+}
+
+/// What has a handle of a kind.
+trait HasKind: Clone {
+    fn kind(&self) -> u64;
 }
 
 #[derive(Clone)]
@@ -47,24 +52,29 @@ enum Object {
     Watcher(Arc<Watcher>),
     Lease(Arc<OwnedLease>),
     Lock(Arc<NamedLock>),
+    Mirror(Arc<Mirror>),
 }
 
-impl Object {
+impl HasKind for Object {
     fn kind(&self) -> u64 {
         match self {
             Self::Store(_) => STORE,
             Self::Watcher(_) => WATCHER,
             Self::Lease(_) => LEASE,
             Self::Lock(_) => LOCK,
+            Self::Mirror(_) => MIRROR,
         }
     }
+}
 
+impl Object {
     fn child(&self) -> Option<Arc<dyn Child>> {
         match self {
             Self::Store(_) => None,
             Self::Watcher(watcher) => Some(watcher.clone()),
             Self::Lease(lease) => Some(lease.clone()),
             Self::Lock(lock) => Some(lock.clone()),
+            Self::Mirror(mirror) => Some(mirror.clone()),
         }
     }
 }
@@ -82,8 +92,8 @@ fn decode(bits: u64, kind: u64) -> Result<(usize, u64)> {
     Ok(((bits & INDEX_MASK) as usize, bits >> 24 & GENERATION_MASK))
 }
 
-impl Slots {
-    fn find(&self, bits: u64, kind: u64) -> Result<(usize, &Object)> {
+impl<O: HasKind> Slots<O> {
+    fn find(&self, bits: u64, kind: u64) -> Result<(usize, &O)> {
         let (index, generation) = decode(bits, kind)?;
         let slot = self.all.get(index).filter(|slot| slot.generation == generation);
         let object = slot.and_then(|slot| slot.object.as_ref());
@@ -91,7 +101,7 @@ impl Slots {
         Ok((index, object))
     }
 
-    fn insert(&mut self, object: Object) -> Result<u64> {
+    fn insert(&mut self, object: O) -> Result<u64> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
@@ -109,14 +119,7 @@ impl Slots {
         Ok(bits)
     }
 
-    fn children(&self, store: u64) -> impl Iterator<Item = (usize, Arc<dyn Child>)> + '_ {
-        let children = self.all.iter().enumerate().filter_map(|(index, slot)| {
-            slot.object.as_ref().and_then(Object::child).map(|child| (index, child))
-        });
-        children.filter(move |(_, child)| child.store_id() == store)
-    }
-
-    fn remove(&mut self, index: usize) -> Option<Object> {
+    fn remove(&mut self, index: usize) -> Option<O> {
         let slot = &mut self.all[index];
         let object = slot.object.take()?;
         slot.generation += 1;
@@ -128,21 +131,36 @@ impl Slots {
     }
 }
 
-impl Table {
-    fn get(&self, bits: u64, kind: u64) -> Result<Object> {
+impl Slots<Object> {
+    fn children(&self, store: u64) -> impl Iterator<Item = (usize, Arc<dyn Child>)> + '_ {
+        let children = self.all.iter().enumerate().filter_map(|(index, slot)| {
+            slot.object.as_ref().and_then(Object::child).map(|child| (index, child))
+        });
+        children.filter(move |(_, child)| child.store_id() == store)
+    }
+}
+
+impl<O> Default for Table<O> {
+    fn default() -> Self {
+        Self(RwLock::new(Slots { all: Vec::new(), free: Vec::new() }))
+    }
+}
+
+impl<O: HasKind> Table<O> {
+    fn get(&self, bits: u64, kind: u64) -> Result<O> {
         self.0.reading().find(bits, kind).map(|(_, object)| object.clone())
     }
 
-    fn retire(&self, bits: u64, kind: u64) -> Result<Object> {
+    fn retire(&self, bits: u64, kind: u64) -> Result<O> {
         let mut slots = self.0.writing();
         let (index, _) = slots.find(bits, kind)?;
         slots.remove(index).ok_or(Error::Handle)
     }
 }
 
-static TABLE: ForkLocal<Table> = ForkLocal::new();
+static TABLE: ForkLocal<Table<Object>> = ForkLocal::new();
 
-fn table() -> &'static Table {
+fn table() -> &'static Table<Object> {
     TABLE.get()
 }
 
@@ -216,6 +234,24 @@ pub fn drop_lock(lock: *mut hmkv_lock) {
     drop(table().retire(lock as u64, LOCK));
 }
 
+pub fn insert_mirror(kv: *mut hmkv, mirror: &Arc<Mirror>) -> Result<*mut hmkv_mirror> {
+    Ok(insert_child(kv, Object::Mirror(mirror.clone()))? as *mut hmkv_mirror)
+}
+
+pub fn mirror(mirror: *mut hmkv_mirror) -> Result<Arc<Mirror>> {
+    match table().get(mirror as u64, MIRROR)? {
+        Object::Mirror(mirror) => Ok(mirror),
+        _ => Err(Error::Handle),
+    }
+}
+
+pub fn retire_mirror(mirror: *mut hmkv_mirror) -> Result<Arc<Mirror>> {
+    match table().retire(mirror as u64, MIRROR)? {
+        Object::Mirror(mirror) => Ok(mirror),
+        _ => Err(Error::Handle),
+    }
+}
+
 pub type Children = Vec<Arc<dyn Child>>;
 
 /// Retires a store's handle and tells its children, whose handles are retired by
@@ -247,17 +283,17 @@ pub fn cancel_watcher(handle: *mut hmkv_watcher) -> Result<()> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
 
     #[test]
     fn forged_handles_are_refused() {
-        let table = Table::default();
+        let table = Table::<Object>::default();
         for bits in
             [0, 1, 8, u64::MAX, STORE << 60, WATCHER << 60, 0xdead_beef, STORE << 60 | 1 << 24]
         {
-            for kind in [STORE, WATCHER, LEASE, LOCK] {
+            for kind in [STORE, WATCHER, LEASE, LOCK, MIRROR] {
                 assert_eq!(table.get(bits, kind).err(), Some(Error::Handle), "{bits:x}");
             }
         }
@@ -270,5 +306,70 @@ mod tests {
             decode(STORE << 60 | u64::from(sys::forks()) << 50, WATCHER),
             Err(Error::Handle)
         );
+    }
+}
+
+#[cfg(all(test, model))]
+mod model {
+    use super::*;
+    use loom::thread;
+
+    /// An object that knows whether it was given back.
+    #[derive(Clone)]
+    struct Thing(u64, u64);
+
+    impl HasKind for Thing {
+        fn kind(&self) -> u64 {
+            self.0
+        }
+    }
+
+    fn table() -> Arc<Table<Thing>> {
+        Arc::new(Table::default())
+    }
+
+    #[test]
+    fn model_of_many_that_retire_a_handle_one_has_it() {
+        loom::model(|| {
+            let table = table();
+            let bits = table.0.writing().insert(Thing(STORE, 1)).expect("a handle");
+            let threads = [(), ()].map(|()| {
+                let table = table.clone();
+                thread::spawn(move || table.retire(bits, STORE).is_ok())
+            });
+            let own = table.retire(bits, STORE).is_ok();
+            let others = threads.map(|thread| thread.join().expect("it ends"));
+            let retired = [own, others[0], others[1]];
+            assert_eq!(retired.iter().filter(|retired| **retired).count(), 1);
+            assert!(table.get(bits, STORE).is_err());
+        });
+    }
+
+    #[test]
+    fn model_a_stale_handle_never_finds_what_has_its_place() {
+        loom::model(|| {
+            let table = table();
+            let first = table.0.writing().insert(Thing(STORE, 1)).expect("a handle");
+            let looking = table.clone();
+            let looking = thread::spawn(move || {
+                for _ in 0..2 {
+                    if let Ok(found) = looking.get(first, STORE) {
+                        assert_eq!(found.1, 1);
+                    }
+                }
+            });
+            let replacing = table.clone();
+            let replacing = thread::spawn(move || {
+                replacing.retire(first, STORE).expect("the only one that retires it");
+                assert!(replacing.get(first, STORE).is_err());
+                replacing.0.writing().insert(Thing(STORE, 2)).expect("a handle")
+            });
+            let third = table.0.writing().insert(Thing(WATCHER, 3)).expect("a handle");
+            let second = replacing.join().expect("it ends");
+            looking.join().expect("it ends");
+            assert_eq!(table.get(second, STORE).map(|it| it.1), Ok(2));
+            assert_eq!(table.get(third, WATCHER).map(|it| it.1), Ok(3));
+            assert!(table.get(first, STORE).is_err() && table.get(third, STORE).is_err());
+        });
     }
 }

@@ -86,6 +86,24 @@ pub unsafe fn range(key: *const c_void, key_len: usize, opts: &hmkv_range_opts) 
     })
 }
 
+/// A range that is read from a copy.
+pub unsafe fn local_range(
+    key: *const c_void,
+    key_len: usize,
+    opts: &hmkv_range_opts,
+) -> Result<Range> {
+    let range = unsafe { range(key, key_len, opts) }?;
+    let not_of_a_copy = [
+        (range.revision != 0, "revision"),
+        (opts.timeout_ms != 0, "timeout_ms"),
+        (range.serializable, "serializable"),
+    ];
+    match not_of_a_copy.iter().find(|(given, _)| *given) {
+        Some((_, name)) => Err(Error::Invalid(format!("{name} of a range of a mirror"))),
+        None => Ok(range),
+    }
+}
+
 pub unsafe fn remove(
     key: *const c_void,
     key_len: usize,

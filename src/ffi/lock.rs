@@ -45,8 +45,9 @@ pub unsafe extern "C" fn hmkv_dist_lock(kv: *mut hmkv) -> hmkv_status {
 ///                number is HMKV_EINVAL. It is the wait alone: the lease's time
 ///                is the option `lock_ttl`.
 /// @return HMKV_OK: held; HMKV_BUSY: another was seen holding it; HMKV_EUNAVAIL:
-///         the store could not be asked. A wait that gives up leaves no key
-///         behind.
+///         the store could not be asked. A wait that gives up takes its key out
+///         of the queue; where the server does not answer that within a second,
+///         the key is gone at the latest when its lease ends.
 ///
 /// Blocks: up to the timeout to join the queue, then up to `seconds`, then up to
 /// a second to leave it; ended by hmkv_close(). Threads: any. Since: 0.1.

@@ -5,10 +5,14 @@
 #![allow(unsafe_code, non_camel_case_types, clippy::missing_safety_doc)]
 
 pub mod common;
+pub mod dispatch;
 pub mod event_watch;
 pub mod kv;
 pub mod lease;
 pub mod lock;
+pub mod mem_fault;
+pub mod metrics;
+pub mod mirror;
 pub mod named_lock;
 pub mod opts;
 pub mod request;

@@ -20,9 +20,10 @@ use std::ffi::{c_char, c_void};
 /// A held lock can be lost: the store is cut off for longer than the TTL, an operator
 /// deletes the key, `max_hold_ms` is over. `lost` is told before another can hold it,
 /// by `margin_ms`, if the lease or `max_hold_ms` ran out; after the fact if the key was
-/// deleted or the process was stopped. (Clocks are trusted to run at one rate.) Whatever
-/// must never be written by a former holder needs the store's own judgement:
-/// hmkv_txn_if_held(), or hmkv_lock_token() as fencing token elsewhere.
+/// deleted or the process was suspended (SIGSTOP, a machine that is paused). Clocks are
+/// trusted to run at one rate. Whatever must never be written by a former holder needs
+/// the store's own judgement: hmkv_txn_if_held(), or hmkv_lock_token() as fencing token
+/// elsewhere. Who waits and is cut off for longer than the TTL queues anew, at the end.
 /// ---
 /// Acquire a lock.
 ///

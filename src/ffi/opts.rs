@@ -28,8 +28,8 @@ pub struct hmkv_put_opts {
     pub reserved: [u8; 7],
 }
 
-/// Options of hmkv_range() and hmkv_txn_range(). At most one of `prefix`, `end` and
-/// `from` may be given; without one the range is the one key.
+/// Options of hmkv_range(), hmkv_txn_range() and hmkv_mirror_range(). At most one of
+/// `prefix`, `end` and `from` may be given; without one the range is the one key.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct hmkv_range_opts {
@@ -119,8 +119,8 @@ pub struct hmkv_watch_opts {
     /// Deliver every change from this revision on; 0: every change after the call.
     /// Excludes `snapshot`.
     pub start_revision: i64,
-    /// How many events may wait for the consumer, beside those of a snapshot or resync,
-    /// and those of one answer of the server; 0: 4,096.
+    /// How many events may wait for the consumer; 0: 4,096. Those of a snapshot or resync
+    /// do not count, and one answer of the server may go over it.
     pub queue_max: usize,
     /// Called once with the userdata when the library is done with it, also when
     /// hmkv_watch_open() fails, unless these options cannot be read. NULL: nothing is
@@ -137,7 +137,8 @@ pub struct hmkv_watch_opts {
     pub prev_kv: u8,
     /// 1: no PUT events of changes; a snapshot is delivered all the same.
     pub no_put: u8,
-    /// 1: no DELETE events.
+    /// 1: no DELETE events, but those that correct a snapshot which `on_overflow` cut
+    /// short.
     pub no_delete: u8,
     /// Room for later fields; 0.
     pub reserved: [u8; 7],

@@ -50,9 +50,9 @@ pub unsafe fn borrowed<T>(out: *mut *const T) -> Result<Out<*const T>> {
     Ok(out)
 }
 
-pub unsafe fn optional_number(out: *mut i32) -> Out<i32> {
+pub unsafe fn optional_number<T: Default>(out: *mut T) -> Out<T> {
     let out = Out(out);
-    out.set(0);
+    out.set(T::default());
     out
 }
 

@@ -31,10 +31,12 @@ pub struct hmkv_op(pub(super) Op);
 /// length; the length HMKV_NTS means NUL-terminated, a length of 0 permits NULL.
 /// Options are structs, passed by pointer; NULL means all defaults. HMKV_PUT_OPTS() and
 /// alike make one in C; elsewhere fill it with zeroes and set `size`. An option struct
-/// may be shorter than this header's, as of an older one. Behind the fields that this
-/// library knows it must be zero, `reserved` too, or it is HMKV_EUNSUPPORTED; a `size`
-/// that ends within a field, a flag that is not 0 or 1, an unknown number of an
-/// enumeration and a negative number (but HMKV_FOREVER as a time) are HMKV_EINVAL.
+/// may be shorter (an older header's) or longer (a newer one's) than this library's. In a
+/// shorter one the fields that are missing have their defaults; a `size` that ends
+/// within a field is HMKV_EINVAL. In a longer one what this library does not know must
+/// be zero, and `reserved` in any, or it is HMKV_EUNSUPPORTED. HMKV_EINVAL is also a flag
+/// that is not 0 or 1, an unknown number of an enumeration, and a negative number but for
+/// HMKV_FOREVER, HMKV_TRY and HMKV_ABSENT where they are named.
 /// ---
 /// Wait for a request and take its result.
 ///
@@ -43,7 +45,8 @@ pub struct hmkv_op(pub(super) Op);
 ///           the request: see the function that submitted it. HMKV_EFORKED in a
 ///           forked child.
 ///
-/// Blocks: up to the request's timeout. Threads: the op's. Since: 0.1.
+/// Blocks: up to the request's timeout; of a large range, as long for each page.
+/// Threads: the op's. Since: 0.1.
 #[no_mangle]
 #[must_use]
 pub unsafe extern "C" fn hmkv_await(op: *mut hmkv_op) -> *mut hmkv_result {

@@ -9,8 +9,27 @@ use std::ffi::c_void;
 
 /// # State
 /// ---
-/// Have a function called when a store loses a lease, a temporary key or its
-/// lock, and when a temporary key is restored.
+/// Have a function called when the server can be reached, when it cannot any more, and
+/// when another member of the cluster is used; when the lease of a store's temporary
+/// keys, or its lock of hmkv_dist_lock(), was lost, and when a temporary key was restored
+/// or, after a loss, found to be someone else's or denied. Leases and named locks have a
+/// `lost` of their own. At most 1,024 events wait for the callback, further ones are
+/// dropped.
+///
+/// What happened before the call is not told. hmkv_open() does not connect, except with
+/// option `wait`: a callback that is set right after it hears of the first connection too,
+/// which the first request makes. How it stands at any moment, hmkv_metrics() has in
+/// `hmkv_connected`.
+///
+/// HMKV_STATE_CONNECTED and HMKV_STATE_CUT alternate. A store has up to three connections,
+/// of its requests, leases and watches. It is cut when one of them is lost and no member
+/// accepts another one in its place, and connected again when all of them are; a connection
+/// that is made anew at once is no cut. This is noticed while nothing is asked, too: what
+/// is lost is tried again, one member about every second or two, until it is there. A host
+/// that is gone without a word is noticed by the next request, or after the time of
+/// `keepalive`. A member that accepts connections and cannot serve, as without a leader,
+/// is no cut.
+/// On `mem:` the store is connected from the beginning, which is not told.
 ///
 /// There is one such callback per store; a new call replaces the last. When it
 /// returns, the former callback is not running and will not run again, except

@@ -19,7 +19,7 @@ pub enum hmkv_status_code {
     HMKV_NOT_FOUND = 1,
     /// The compare was false: not set, or the else branch was taken.
     HMKV_COMPARE_FAILED = 2,
-    /// The lock was seen held by another.
+    /// The lock was seen held by another; of hmkv_lock_set(): it is not held yet.
     HMKV_BUSY = 3,
     /// A wait ended with nothing to report.
     HMKV_TIMED_OUT = 4,

@@ -22,13 +22,38 @@ use std::ffi::c_char;
 /// HMKV_EAUTH, while watches and leases that have begun wait for a right one, leases until
 /// their time is over. `mem:` has no users: there the options have no effect.
 ///
+/// `srv:DOMAIN` follows etcd's convention for DNS. DOMAIN is a full name, at most 231 bytes
+/// long; no search list is applied. The records of type SRV at
+/// `_etcd-client-ssl._tcp.DOMAIN` are members reached by https; those at
+/// `_etcd-client._tcp.DOMAIN`, by http. The option `srv_name=NAME` appends `-NAME` to
+/// `_etcd-client-ssl` and `_etcd-client`, as etcdctl's --discovery-srv-name.
+///
+/// - Where there are records for https, those for http are not used, also later while the
+///   store is open, so that what was encrypted never crosses the network readable. (Other
+///   clients of etcd use both.) For the same reason a failure to learn whether there are
+///   any is a failure. With the options `cacert`, `cert` or `server_name` the records for
+///   http are never used.
+/// - The certificate must have the host name of its record, or `server_name`. DNS itself
+///   proves nothing: name with `cacert` an authority that signs for this cluster alone.
+/// - Members are tried by ascending priority, those of one priority by lot in proportion
+///   to their weight (RFC 2782). One that answers is kept, also when one before it is
+///   back; when it fails, those after it come next. At most 16 are used.
+/// - The records are asked for when the store is opened, which does not wait for that;
+///   when their time to live is over, taken as 5 s to 5 min; and soon, at most every
+///   250 ms, later 2 s, while requests find no member that answers. An answer that fails
+///   or is empty replaces nothing. While no member is known, requests wait for one and
+///   answer HMKV_EUNAVAIL at their timeout. With option `sync` the cluster's own list comes
+///   first, and the records are what it begins with and goes back to.
+///
 /// @param endpoint Where the store is, in UTF-8:
 ///                 `http://host:port`, `https://host:port`, or bare `host:port`
-///                 (http); several members of one cluster joined by commas;
+///                 (http), an IPv6 address in brackets, without user or password;
+///                 several members of one cluster joined by commas;
 ///                 `mem:`, the store inside this process, shared by all its
 ///                 handles and surviving their close; `mem:NAME`, a separate one;
 ///                 `env:`, what the environment variable HMKV_ENDPOINT names,
-///                 else ETCD_HOST and ETCD_PORT, else ETCDCTL_ENDPOINTS.
+///                 else ETCD_HOST with ETCD_PORT (2379), else ETCDCTL_ENDPOINTS;
+///                 `srv:DOMAIN`, a cluster whose members a name server tells, see above.
 /// @param options  NULL, or items `name=value`, some just `name`, in UTF-8, separated
 ///                 by any number of `,`, `;` and white space; each name once. A
 ///                 value that holds one of these is quoted with '...', where a
@@ -37,7 +62,6 @@ use std::ffi::c_char;
 /// @param out      Gets the handle, to be closed with hmkv_close().
 /// @return HMKV_OK;
 ///         HMKV_EINVAL: bad endpoint or option, named in hmkv_errmsg();
-///         HMKV_EUNSUPPORTED: one that is known but not built yet;
 ///         HMKV_ETLS: a certificate or key file is unreadable or does not match;
 ///         HMKV_EAUTH: the password file is unreadable, empty, longer than 4 KiB or not
 ///         UTF-8; or, with `wait`, the server refused the user or the password;
@@ -69,8 +93,9 @@ pub unsafe extern "C" fn hmkv_open(
 ///
 /// The handle is retired at once; its watchers, leases and locks are by the end of the
 /// call. What could not be revoked in time ends with its lease. When the last store of
-/// a process is closed, the library's threads have ended. What was stored in `mem:`
-/// stays.
+/// a process is closed, the library's threads have ended, but for one in a callback that
+/// still runs, and one that waits for a name server, which ends when that answers or the
+/// system gives up. What was stored in `mem:` stays.
 ///
 /// @param kv The store. Closing it a second time is HMKV_EHANDLE, harmlessly.
 /// @return HMKV_OK;
@@ -79,7 +104,8 @@ pub unsafe extern "C" fn hmkv_open(
 ///         HMKV_EINCALLBACK: called from a callback of this store, nothing done.
 ///
 /// Blocks: at most for the option `close_timeout` (2 s), while callbacks run or
-/// the server does not answer. Threads: any, except the store's own callbacks.
+/// the server does not answer; with `dispatch=poll` up to 100 ms longer, and while a
+/// callback runs on this thread. Threads: any, except the store's own callbacks.
 /// Since: 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn hmkv_close(kv: *mut hmkv) -> hmkv_status {
@@ -92,30 +118,5 @@ pub unsafe extern "C" fn hmkv_close(kv: *mut hmkv) -> hmkv_status {
             Closed::Fully => status::OK,
             Closed::CallbackRunning => status::TIMED_OUT,
         })
-    })
-}
-
-/// Make a fault happen, so that the rare paths of a program can be tested on
-/// `mem:` without a server.
-///
-/// @param kv   A store on `mem:`.
-/// @param spec `expire`: every lease that this handle holds ends at once, as if
-///             its process had been cut off for longer than the TTL. Its
-///             temporary keys, its lock keys and those of its leases are
-///             deleted, the state callback (hmkv_on_state()) and each `lost` tell of
-///             the loss, and temporary keys are created again. `compact`: all
-///             revisions before the newest one are gone, as after `etcdctl compact`.
-/// @return HMKV_OK when it is done (callbacks follow);
-///         HMKV_EUNSUPPORTED: the store is not on `mem:`, or the fault (`cut`,
-///         `delay`, `indeterminate`) is not built yet;
-///         HMKV_EINVAL: any other text.
-///
-/// Blocks: never. Threads: any. Since: 0.1.
-#[no_mangle]
-#[must_use]
-pub unsafe extern "C" fn hmkv_mem_fault(kv: *mut hmkv, spec: *const c_char) -> hmkv_status {
-    guard::status(|| {
-        handle::store(kv)?.fault(&arg::utf8(spec, "spec")?)?;
-        Ok(status::OK)
     })
 }

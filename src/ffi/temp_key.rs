@@ -16,13 +16,16 @@ use std::ffi::c_char;
 /// within `temp_ttl` and a second after the process died or was cut off (etcd
 /// starts the TTL anew at each change of its leader). When the lease was lost,
 /// by an outage longer than the TTL, the key is created again unless it belongs
-/// to someone else by then; hmkv_on_state() tells of both. Deleting the key, or
-/// storing it by anyone, ends its renewal.
+/// to someone else by then, or the user may not store and read it any more;
+/// hmkv_on_state() tells of both. Deleting the key, or storing it by anyone, ends
+/// its renewal; nobody is told, watch the key for that.
 ///
 /// @param kv  The store.
 /// @param key NUL-terminated, not empty. Copied. Making the same key temporary
 ///            again succeeds.
-/// @return HMKV_OK; failures as of hmkv_store().
+/// @return HMKV_OK; failures as of hmkv_store(). After HMKV_EINDETERMINATE the key
+///         may be there until the store is closed, and is not created again after
+///         a loss: call again until it succeeds.
 ///
 /// Blocks: up to the timeout. Threads: any. Since: 0.1.
 #[no_mangle]

@@ -34,8 +34,8 @@ pub struct hmkv_txn {
 /// The calls that put it together return nothing: the first thing that is wrong with
 /// their arguments is the answer of the transaction, which is not sent then. Operators
 /// are "=", "!=", "<" and ">". A branch may store each key once, and not remove what it
-/// stores; this is checked of both branches, leases and revisions of the one that is
-/// taken.
+/// stores; both branches are checked for that. Leases and revisions are checked in the
+/// branch that is taken alone.
 /// ---
 /// Begin a transaction.
 ///

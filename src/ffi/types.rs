@@ -20,6 +20,10 @@ pub struct hmkv_lease(());
 /// hmkv_lock_release() and by closing its store.
 pub struct hmkv_lock(());
 
+/// A local copy of a prefix. Made by hmkv_mirror_open(), retired by
+/// hmkv_mirror_close() and by closing its store.
+pub struct hmkv_mirror(());
+
 /// One key with its value, borrowed from the object that it was asked of. Reached
 /// by pointer only: the struct may grow at its end.
 #[repr(C)]
@@ -90,10 +94,20 @@ pub enum hmkv_state_code {
     /// A temporary key was created again after a loss; `detail` is the key.
     HMKV_STATE_TEMP_KEY_RESTORED = 2,
     /// A temporary key was not created again, because it now belongs to someone
-    /// else; `detail` is the key.
+    /// else or the user may not store and read it any more; `detail` is the key.
+    /// The library does not try again.
     HMKV_STATE_TEMP_KEY_LOST = 3,
     /// The held lock was lost; `detail` is the name of the lock.
     HMKV_STATE_LOCK_LOST = 4,
+    /// The server can be reached, for the first time or again; `detail` is its endpoint,
+    /// as in `http://host:2379`.
+    HMKV_STATE_CONNECTED = 5,
+    /// The server could be reached, and cannot any more; `detail` is the reason. The
+    /// library goes on trying.
+    HMKV_STATE_CUT = 6,
+    /// Another member of the cluster is used from now on, without a cut in between;
+    /// `detail` is its endpoint.
+    HMKV_STATE_ENDPOINT = 7,
 }
 
 /// What an event tells.
@@ -107,9 +121,11 @@ pub enum hmkv_event_code {
     /// The snapshot is complete: what was delivered is the state at `revision`, and
     /// every change after it follows.
     HMKV_EVENT_SYNCED = 3,
-    /// The changes up to `revision` could not be had one by one, because they were
-    /// compacted, the consumer was too slow for its policy, or the store is another one;
-    /// the difference was delivered as PUT and DELETE. `detail` has the reason.
+    /// The changes up to `revision` could not be had one by one: they were compacted, the
+    /// server left one out, the consumer was too slow for its policy, or the store is
+    /// another one. The difference was delivered before this, as PUT and DELETE; a key
+    /// that was created anew as both. Of another store every key is told again, changed
+    /// or not. `detail` has the reason.
     HMKV_EVENT_RESYNC = 4,
     /// The watch was cut off from the server (`status` negative, `detail` the
     /// reason), or is on it again (`status` HMKV_OK). Nothing is lost by it.
@@ -126,14 +142,14 @@ pub struct hmkv_event {
     /// Of STATE and END; else HMKV_OK.
     pub status: hmkv_status,
     /// The key with its value. Of a deleted key only `key`, `key_len` and
-    /// `mod_revision` are set, and the value is empty. NULL where the event is not
-    /// about a key.
+    /// `mod_revision` are set, and the value is empty; in a resync `mod_revision` is not
+    /// that of the deletion. NULL where the event is not about a key.
     pub kv: *const hmkv_kv,
     /// With option `prev_kv`: the key before the change; NULL where it did not exist
     /// or that revision is compacted, and in a snapshot and a resync.
     pub prev: *const hmkv_kv,
-    /// The store's revision after the change, or that the snapshot shows; 0 for
-    /// STATE and END.
+    /// The store's revision after the change, or that which the snapshot or resync
+    /// shows; 0 for STATE and END.
     pub revision: i64,
     /// One line of text, of RESYNC, STATE and END; else NULL.
     pub detail: *const c_char,
@@ -207,13 +223,13 @@ pub enum hmkv_overflow_code {
 pub type hmkv_done_fn =
     Option<unsafe extern "C-unwind" fn(result: *mut hmkv_result, userdata: *mut c_void)>;
 
-/// Called for each event of a watch.
+/// Called for each event of a watch or mirror.
 ///
 /// @param event    The event with all that it points to; borrowed until the
 ///                 callback returns.
 /// @param userdata The pointer given with the callback.
 ///
-/// It may close its own watch.
+/// It may close its own watch or mirror.
 pub type hmkv_event_fn =
     Option<unsafe extern "C-unwind" fn(event: *const hmkv_event, userdata: *mut c_void)>;
 
@@ -236,8 +252,9 @@ pub type hmkv_lost_fn = Option<
     unsafe extern "C-unwind" fn(status: hmkv_status, detail: *const c_char, userdata: *mut c_void),
 >;
 
-/// Called once when an attempt to get a lock is over; not when hmkv_lock_release()
-/// ended it.
+/// Called once when an attempt to get a lock is over, with HMKV_ECLOSED where closing the
+/// store ended it; not when hmkv_lock_release() ended it, nor after hmkv_close() answered
+/// HMKV_TIMED_OUT.
 ///
 /// @param status   HMKV_OK: the lock is held; else as hmkv_lock_acquire() answers
 ///                 where it waits, with the details in hmkv_errmsg(), and `lock` is
@@ -270,7 +287,8 @@ pub type hmkv_watch_fn = Option<
     ) -> bool,
 >;
 
-/// Called when something happened to a store's leases, temporary keys or lock.
+/// Called when something happened to a store's connections, leases, temporary keys or
+/// lock.
 ///
 /// @param state    What happened, one of `hmkv_state_code`; expect new values.
 /// @param detail   One line of text, see `hmkv_state_code`. Borrowed until the

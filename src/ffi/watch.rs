@@ -17,7 +17,8 @@ use std::ffi::{c_char, c_void};
 ///
 /// Exactly the first change after the registration is reported, whatever follows
 /// it: a delete and then a create report the delete. Storing an equal value is a
-/// change. To see every change use hmkv_watch_cb().
+/// change. Where the first change cannot be had any more, the final state is reported
+/// in its place, as by hmkv_watch_cb(). To see every change use that.
 ///
 /// @param kv         The store.
 /// @param key        NUL-terminated, not empty. It need not exist. Copied.
@@ -27,7 +28,8 @@ use std::ffi::{c_char, c_void};
 ///                   hmkv_free(); NULL after a delete. May be NULL.
 /// @param op         Gets HMKV_KEYCHANGE_PUT or HMKV_KEYCHANGE_DELETE. May be
 ///                   NULL.
-/// @return HMKV_OK; HMKV_TIMED_OUT: no change; HMKV_EBINARY: the key was stored, with
+/// @return HMKV_OK; HMKV_TIMED_OUT: no change was seen; the server may have been out of
+///         reach, which hmkv_ping() finds out; HMKV_EBINARY: the key was stored, with
 ///         a NUL byte in the value, and `value` is not NULL; HMKV_EUNAVAIL: the watch
 ///         could not be registered within the timeout.
 ///
@@ -64,9 +66,15 @@ pub unsafe extern "C" fn hmkv_watch(
 ///
 /// When this returns, the watch is registered: no change after that is missed.
 /// Every matching change is delivered, in revision order, none twice, across
-/// reconnects, server restarts and changes of the leader. Only if the changes of
-/// an interruption are compacted away meanwhile, the final state alone is
-/// delivered; a key deleted and created again then counts as deleted.
+/// reconnects, server restarts and changes of the leader. Where the changes of an
+/// interruption cannot be had one by one (compacted, left out by the server, or
+/// the store was replaced), the final state alone is delivered, and a key deleted
+/// and created again counts as deleted. After the store was replaced, a key that
+/// is there is told as PUT although nobody stored it.
+///
+/// While the server cannot be reached the watch waits, and tells nothing:
+/// hmkv_watch_open() tells of that. A callback that is slow loses nothing: 4,096
+/// changes or 16 MiB wait here, further ones on the server.
 ///
 /// The watch ends when the callback returns false, when the key is deleted, when
 /// it is cancelled and when the store is closed. **A watch for HMKV_KEYCHANGE_PUT

@@ -1,7 +1,7 @@
 //! A lease with an owner, who is told when it is lost.
 
 use super::{Lease, Terms};
-use crate::dispatch::{Pool, Schedule, Strand};
+use crate::dispatch::{Dispatcher, Schedule, Strand, Turn};
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::signal::Once;
@@ -17,7 +17,7 @@ pub trait LostConsumer: Send {
 
 /// The way of a loss to its consumer.
 pub struct LostNotice {
-    pool: Arc<Pool>,
+    dispatcher: Dispatcher,
     gate: Gate,
     schedule: Schedule,
     state: Mutex<State>,
@@ -34,10 +34,10 @@ struct State {
 impl LostNotice {
     pub fn new(store: &Store, consumer: Option<Box<dyn LostConsumer>>) -> Result<Arc<Self>> {
         if consumer.is_some() {
-            store.pool().ensure_thread()?;
+            store.dispatcher().ensure_thread()?;
         }
         Ok(Arc::new(Self {
-            pool: store.pool().clone(),
+            dispatcher: store.dispatcher().clone(),
             gate: Gate::new(store.callbacks()),
             schedule: Schedule::default(),
             state: Mutex::new(State { consumer, why: None, held_back: false }),
@@ -54,7 +54,7 @@ impl LostNotice {
         let wanted = state.consumer.is_some() && !state.held_back;
         drop(state);
         if wanted {
-            self.pool.wake(self.clone());
+            self.dispatcher.wake(self.clone());
         }
     }
 
@@ -68,7 +68,7 @@ impl LostNotice {
         let wanted = state.consumer.is_some() && state.why.is_some();
         drop(state);
         if wanted {
-            self.pool.wake(self.clone());
+            self.dispatcher.wake(self.clone());
         }
     }
 
@@ -96,13 +96,16 @@ impl Strand for LostNotice {
         &self.schedule
     }
 
-    fn run(self: Arc<Self>) -> bool {
+    fn run(self: Arc<Self>, turn: &mut Turn) -> bool {
         let told = {
             let mut state = self.state.hold();
             state.consumer.take().zip(state.why.clone())
         };
         if let Some((consumer, why)) = told {
-            self.gate.pass(|| consumer.lost(&why));
+            self.gate.pass(|| {
+                turn.call();
+                consumer.lost(&why);
+            });
         }
         false
     }

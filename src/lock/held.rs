@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::sync::Lock;
 use crate::sys;
 use crate::types::{Event, EventKind, KeyRange};
-use crate::watch::{Consumer, Kinds, To, Watcher};
+use crate::watch::{Consumer, Kinds, Pause, To, Watcher};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ pub struct Held {
     key: Bytes,
     /// Its create revision, which no other holder has.
     pub token: i64,
+    /// Of the store, from before the key was created.
+    era: u64,
     pub lease: Arc<Lease>,
     margin: Duration,
     /// Since boot; it is given up then.
@@ -49,24 +51,19 @@ impl Held {
         place: Place,
         on_lost: OnLost,
     ) -> Result<Arc<Self>> {
-        let Place { lease, key, revision: token } = place;
+        let Place { lease, key, revision: token, era } = place;
         let max_hold = spec.max_hold.map(|max_hold| max_hold - spec.terms.margin);
         let held = Arc::new(Self {
-            key: key.clone(),
+            key,
             token,
+            era,
             lease,
             margin: spec.terms.margin,
             until: max_hold.map(|max_hold| sys::boottime() + max_hold),
             state: Mutex::default(),
             on_lost,
         });
-        let wish = Wish::changes(KeyRange::single(key.clone()));
-        let known = Known::from([(key, Seen { create: token, modified: token })]);
-        let feed = Feed::open_at(store, &wish, token + 1, known)?;
-        let consumer = Guard { held: Arc::downgrade(&held), store: Arc::downgrade(store) };
-        let guard = Watcher::new(store, feed, Kinds::ALL, To::Push(Box::new(consumer)));
-        held.state.hold().guard = Some(guard.clone());
-        guard.activate();
+        held.watch(store, Pause::FIRST)?;
         if let Some(max_hold) = max_hold {
             let weak = Arc::downgrade(&held);
             store.timer().after(max_hold, move || {
@@ -76,6 +73,26 @@ impl Held {
             });
         }
         Ok(held)
+    }
+
+    /// Watches for the deletion of its key since it was created.
+    fn watch(self: &Arc<Self>, store: &Arc<Store>, pause: Pause) -> Result<()> {
+        let wish = Wish::changes(KeyRange::single(self.key.clone()));
+        let seen = Seen { create: self.token, modified: self.token };
+        let known = Known::from([(self.key.clone(), seen)]);
+        let feed = Feed::open_at(store, &wish, self.token + 1, known, self.era)?;
+        let consumer = Guard { held: Arc::downgrade(self), store: Arc::downgrade(store), pause };
+        let guard =
+            Watcher::new(store, store.internal(), feed, Kinds::ALL, To::Push(Box::new(consumer)));
+        let mut state = self.state.hold();
+        if state.over {
+            return Ok(());
+        }
+        let former = state.guard.replace(guard.clone());
+        drop(state);
+        drop(former);
+        guard.activate();
+        Ok(())
     }
 
     /// Whether it is surely held. Finds a loss by the clock.
@@ -114,6 +131,7 @@ impl Held {
             state.lost = Some(why.to_owned());
             state.guard.take()
         };
+        self.lease.metrics().locks_lost.add_one();
         if let Some(guard) = guard {
             guard.end();
         }
@@ -187,6 +205,8 @@ impl Drop for Held {
 struct Guard {
     held: Weak<Held>,
     store: Weak<Store>,
+    /// Before the next one, should this one have to end.
+    pause: Pause,
 }
 
 impl Consumer for Guard {
@@ -202,5 +222,16 @@ impl Consumer for Guard {
         true
     }
 
-    fn ended(&mut self, _why: &Error) {}
+    /// The lock is held still: it must not stay unguarded where a right was taken away
+    /// for a moment.
+    fn ended(&mut self, _why: &Error) {
+        let Some(store) = self.store.upgrade() else { return };
+        let (held, weak, next) = (self.held.clone(), self.store.clone(), self.pause.next());
+        store.timer().after(self.pause.length(), move || {
+            if let (Some(held), Some(store)) = (held.upgrade(), weak.upgrade()) {
+                // Fails where the store is closed.
+                let _ = held.watch(&store, next);
+            }
+        });
+    }
 }

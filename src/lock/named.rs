@@ -2,7 +2,7 @@
 
 use super::held::Held;
 use super::{Acquisition, Attempt, Spec, Wait};
-use crate::dispatch::{Schedule, Strand};
+use crate::dispatch::{Schedule, Strand, Turn};
 use crate::error::{Error, Result};
 use crate::gate::{Callbacks, Gate};
 use crate::lease::{LostConsumer, LostNotice};
@@ -116,11 +116,11 @@ impl NamedLock {
             callbacks: store.callbacks().clone(),
         };
         self.lost.hold_back();
-        let (lock, pool) = (self.clone(), store.pool().clone());
+        let (lock, dispatcher) = (self.clone(), store.dispatcher().clone());
         let wait = move || {
             let outcome = lock.acquire(wait);
             *told.told.hold() = Some((consumer, outcome));
-            pool.wake(Arc::new(told));
+            dispatcher.wake(Arc::new(told));
         };
         sys::spawn("hmkv-lock", STACK, wait)
             .map_err(|e| Error::NoMemory(format!("thread that waits for a lock: {e}")))?;
@@ -212,10 +212,18 @@ impl Strand for Acquired {
         &self.schedule
     }
 
-    fn run(self: Arc<Self>) -> bool {
+    fn run(self: Arc<Self>, turn: &mut Turn) -> bool {
         let told = self.told.hold().take();
         if let Some((consumer, outcome)) = told {
-            self.lock.acquired.pass(|| consumer.acquired(outcome));
+            // Closing the store released it meanwhile.
+            let outcome = outcome.and_then(|attempt| {
+                let store = self.lock.store.upgrade().ok_or(Error::Closed)?;
+                store.check_open().map(|()| attempt)
+            });
+            self.lock.acquired.pass(|| {
+                turn.call();
+                consumer.acquired(outcome);
+            });
         }
         self.lock.lost.let_through();
         false

@@ -25,6 +25,15 @@ pub(super) struct Place {
     pub lease: Arc<Lease>,
     pub key: Bytes,
     pub revision: i64,
+    /// Of the store, from before it was joined.
+    pub era: u64,
+}
+
+/// The contender right ahead, at a revision of the store in an era.
+struct Ahead {
+    kv: KeyValue,
+    revision: i64,
+    era: u64,
 }
 
 /// How a wait in the queue ended.
@@ -243,6 +252,7 @@ impl Acquisition {
             or_else: vec![Range::new(KeyRange::single(key.clone())).into()],
             idempotent: true,
         };
+        let era = store.era();
         let answer = store.call_until(txn.into(), deadline).map_err(|error| match error {
             // Whether it was joined or not, the revoked lease takes it back.
             Error::Indeterminate(why) => Error::Unavailable(why),
@@ -254,7 +264,7 @@ impl Acquisition {
             (false, Some(kv)) => kv.create_revision,
             (false, None) => return Err(Error::unexpected("a key that exists and does not")),
         };
-        Ok(Place { lease: lease.clone(), key, revision })
+        Ok(Place { lease: lease.clone(), key, revision, era })
     }
 
     /// Waits until nobody is ahead.
@@ -268,9 +278,7 @@ impl Acquisition {
             let deadline = patience.deadline(store);
             let turn = match self.look(store, place, deadline) {
                 Ok(None) => self.verify(store, place, deadline).map(Some),
-                Ok(Some((ahead, revision))) => {
-                    self.wait_for_end(store, place, ahead, revision, patience)
-                }
+                Ok(Some(ahead)) => self.wait_for_end(store, place, ahead, patience),
                 Err(error) => Err(error),
             };
             match turn {
@@ -288,20 +296,15 @@ impl Acquisition {
         }
     }
 
-    /// Finds the contender right ahead, and the revision at which it was there.
-    fn look(
-        &self,
-        store: &Store,
-        place: &Place,
-        deadline: Instant,
-    ) -> Result<Option<(KeyValue, i64)>> {
+    fn look(&self, store: &Store, place: &Place, deadline: Instant) -> Result<Option<Ahead>> {
         let ahead = Range::last_created(contenders(&self.spec.name), place.revision - 1);
+        let era = store.era();
         let found = store.call_until(ahead.into(), deadline)?.into_range()?;
         let Some(kv) = found.kvs.into_iter().next() else { return Ok(None) };
         if !std::mem::replace(&mut self.inner.hold().saw_holder, true) {
             (self.on_seen)();
         }
-        Ok(Some((kv, found.revision)))
+        Ok(Some(Ahead { kv, revision: found.revision, era }))
     }
 
     /// After the wait: the key must be there still, and the lease alive.
@@ -317,16 +320,16 @@ impl Acquisition {
         &self,
         store: &Arc<Store>,
         place: &Place,
-        ahead: KeyValue,
-        revision: i64,
+        ahead: Ahead,
         patience: &Patience,
     ) -> Result<Option<Turn>> {
         if patience.is_over() {
             return Ok(Some(Turn::TimeOver));
         }
-        let known = Known::from([(ahead.key.clone(), Seen::of(&ahead))]);
-        let wish = Wish::changes(KeyRange::single(ahead.key));
-        let feed = Feed::open_at(store, &wish, revision + 1, known)?;
+        let Ahead { kv, revision, era } = ahead;
+        let known = Known::from([(kv.key.clone(), Seen::of(&kv))]);
+        let wish = Wish::changes(KeyRange::single(kv.key));
+        let feed = Feed::open_at(store, &wish, revision + 1, known, era)?;
         self.inner.hold().ahead = Some(feed.clone());
         let turn = loop {
             // What came before the feed was known is seen here.

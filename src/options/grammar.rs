@@ -31,7 +31,7 @@ pub fn size(text: &str) -> Option<usize> {
     number.checked_mul(factor)
 }
 
-fn is_separator(c: char) -> bool {
+pub fn is_separator(c: char) -> bool {
     c == ',' || c == ';' || c.is_ascii_whitespace()
 }
 

@@ -69,6 +69,31 @@ impl Range {
         });
     }
 
+    /// What it finds, at this revision, among the keys that lie in it, which come by name.
+    pub fn select<'a>(&self, kvs: impl Iterator<Item = &'a KeyValue>, revision: i64) -> Found {
+        let mut found = Found { revision, ..Found::default() };
+        let in_order = self.is_in_key_order();
+        let limit = if self.limit > 0 { self.limit as usize } else { usize::MAX };
+        for kv in kvs {
+            found.total += 1;
+            if self.count_only || !self.filter.passes(kv) {
+                continue;
+            }
+            if in_order && found.kvs.len() == limit {
+                found.more = true;
+                continue;
+            }
+            found.kvs.push(kv.clone());
+        }
+        if !in_order {
+            self.arrange(&mut found.kvs);
+            found.more = found.kvs.len() > limit;
+            found.kvs.truncate(limit);
+        }
+        self.strip_values(&mut found.kvs);
+        found
+    }
+
     pub fn strip_values(&self, kvs: &mut [KeyValue]) {
         if self.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());

@@ -63,6 +63,9 @@ fn check_found(range: &Range, found: &Found) -> Result<()> {
     if count > found.total || range.limit > 0 && count > range.limit.unsigned_abs() {
         return Err(Error::unexpected("more keys than there are, or were asked for"));
     }
+    if found.more && found.kvs.is_empty() {
+        return Err(Error::unexpected("more keys, and none of them"));
+    }
     found.kvs.iter().try_for_each(|kv| check_key(&range.keys, kv, found.revision))?;
     // The next page begins after the last key.
     if range.is_in_key_order() && !found.kvs.is_sorted_by(|a, b| a.key < b.key) {

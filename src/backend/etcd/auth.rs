@@ -4,8 +4,9 @@
 //! One authentication at a time, for whoever waits, and with a pause after it: each
 //! costs the server as much as a hundred requests.
 
+use super::endpoints::{Connected, Endpoints};
 use super::outcome::{self, Failure};
-use super::requests;
+use super::tasks;
 use super::transport::{CallError, Connection, Token, AUTHENTICATE};
 use super::{message, message::encoded_login};
 use crate::error::{Error, Result};
@@ -43,13 +44,6 @@ struct State {
 
 type Running = watch::Receiver<Option<Result<()>>>;
 
-/// There is no token, for this reason.
-pub struct NoToken {
-    pub error: Error,
-    /// It was tried over the connection of the one who asks.
-    pub own: bool,
-}
-
 impl Auth {
     /// None where the options name no user; fails where the password cannot be read.
     pub fn new(options: &Options) -> Result<Option<Arc<Self>>> {
@@ -67,11 +61,11 @@ impl Auth {
         &self.token
     }
 
-    /// The number of the token that the server accepts, got over this connection if it
-    /// has to be.
-    pub async fn ensure(&self, connection: &Arc<Connection>) -> std::result::Result<u64, NoToken> {
+    /// The number of the token that the server accepts, got over this connection of
+    /// those endpoints if it has to be.
+    pub async fn ensure(&self, endpoints: &Weak<Endpoints>, connected: &Connected) -> Result<u64> {
         loop {
-            let Some((mut running, own)) = self.join(connection)? else {
+            let Some(mut running) = self.join(endpoints, connected)? else {
                 match self.token.accepted() {
                     Some(number) => return Ok(number),
                     None => continue, // rejected in this very moment
@@ -82,47 +76,46 @@ impl Auth {
                 Err(_) => None,
             };
             let dropped = || Err(Error::Unavailable("the authentication was dropped".into()));
-            outcome.unwrap_or_else(dropped).map_err(|error| NoToken { error, own })?;
+            outcome.unwrap_or_else(dropped)?;
         }
     }
 
-    /// The authentication under way, begun if need be, and whether it was; none where
-    /// there is a token.
-    fn join(
-        &self,
-        connection: &Arc<Connection>,
-    ) -> std::result::Result<Option<(Running, bool)>, NoToken> {
+    /// The authentication under way, begun if need be; none where there is a token.
+    fn join(&self, endpoints: &Weak<Endpoints>, connected: &Connected) -> Result<Option<Running>> {
         let mut state = self.state.hold();
         if self.token.accepted().is_some() {
             return Ok(None);
         }
         // Of one that was dropped the sender is gone.
         if let Some(running) = state.running.as_ref().filter(|it| it.has_changed().is_ok()) {
-            return Ok(Some((running.clone(), false)));
+            return Ok(Some(running.clone()));
         }
         match &state.refused {
-            Some((when, error)) if when.elapsed() < REFUSED => {
-                return Err(NoToken { error: error.clone(), own: false });
-            }
+            Some((when, error)) if when.elapsed() < REFUSED => return Err(error.clone()),
             _ => {}
         }
-        let Some(me) = self.me.upgrade() else {
-            return Err(NoToken { error: Error::Closed, own: false });
-        };
+        let me = self.me.upgrade().ok_or(Error::Closed)?;
         let (tell, running) = watch::channel(None);
         state.running = Some(running.clone());
         let begin = state.not_before;
-        let connection = connection.clone();
-        // Goes on when the one who asks gives up: others, and its next try, need it.
+        let (endpoints, connected) = (endpoints.clone(), connected.clone());
+        // Goes on when the one who asks gives up: others, and its next try, need it. So
+        // it is the one to see that the member does not serve.
         tokio::spawn(async move {
             if let Some(begin) = begin {
                 sleep_until(begin.into()).await;
             }
-            let outcome = me.authenticate(&connection).await;
+            let outcome = me.authenticate(&connected.connection).await;
+            // Of anything but a refusal of the user another member may know better.
+            if !matches!(&outcome, Ok(()) | Err(Error::Auth(_))) {
+                if let Some(endpoints) = endpoints.upgrade() {
+                    endpoints.pass_over(&connected);
+                }
+            }
             me.state.hold().running = None;
             tell.send_replace(Some(outcome));
         });
-        Ok(Some((running, true)))
+        Ok(Some(running))
     }
 
     async fn authenticate(&self, connection: &Arc<Connection>) -> Result<()> {
@@ -155,7 +148,9 @@ impl Auth {
             Failure::Unknown(why) => return Err(Error::Unavailable(why)),
         };
         log(Level::Warn, || format!("not authenticated as {:?}: {error}", self.user));
-        state.refused = Some((Instant::now(), error.clone()));
+        if matches!(error, Error::Auth(_)) {
+            state.refused = Some((Instant::now(), error.clone()));
+        }
         Err(error)
     }
 
@@ -166,7 +161,7 @@ impl Auth {
         password: &str,
     ) -> std::result::Result<Option<HeaderValue>, Failure> {
         let login = encoded_login(&self.user, password);
-        let answer = match requests::unary(connection, AUTHENTICATE, login).await {
+        let answer = match tasks::unary(connection, AUTHENTICATE, true, login).await {
             Ok(answer) => message::token(answer).map_err(Failure::Final)?,
             Err(CallError::Refused(why)) if why == NOT_ENABLED => return Ok(None),
             // Of a user without a password, or whatever else there may be.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used)] // a panic is a finding
 
+pub use super::srv::fuzz::srv;
 pub use super::watches::fuzz::stream;
 
 use super::answer::judge;

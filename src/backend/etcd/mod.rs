@@ -3,6 +3,7 @@
 mod answer;
 mod auth;
 mod choice;
+mod cluster;
 mod convert;
 mod endpoints;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -14,17 +15,23 @@ mod message;
 mod outcome;
 mod probes;
 mod progress;
+mod reach;
 mod requests;
+mod srv;
 mod submission;
+mod tasks;
 mod transport;
 mod watches;
 mod window;
 
 pub use io::Io;
+pub use reach::Reach;
 
 use super::{Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
-use crate::endpoint::Url;
+use crate::cluster::Cluster;
+use crate::endpoint::{Domain, Url};
 use crate::error::{Error, Result};
+use crate::fault::Fault;
 use crate::gate::unique_id;
 use crate::options::Options;
 use crate::request::{Request, Response};
@@ -32,11 +39,12 @@ use crate::signal::Once;
 use crate::timer::Timer;
 use auth::Auth;
 use endpoints::Endpoints;
+use reach::Role;
 use requests::Requests;
-use std::sync::Arc;
+use srv::Discovery;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use submission::Submission;
-use transport::Driver;
 use watches::{Command, Watches};
 
 pub struct EtcdBackend {
@@ -46,18 +54,42 @@ pub struct EtcdBackend {
     watches: Arc<Watches>,
 }
 
+/// Who they are.
+pub enum Members {
+    Given(Vec<Url>),
+    Of(Domain),
+}
+
 impl EtcdBackend {
-    pub fn new(urls: Vec<Url>, options: &Options, io: Arc<Io>, timer: Arc<Timer>) -> Result<Self> {
+    /// A cluster of these members, or of those that the domain tells.
+    pub fn new(
+        members: Members,
+        options: &Options,
+        io: Arc<Io>,
+        timer: Arc<Timer>,
+        reach: Arc<Reach>,
+    ) -> Result<Self> {
+        let (urls, discovery) = match members {
+            Members::Given(urls) => (urls, None),
+            Members::Of(domain) => (Vec::new(), Some(Discovery::new(domain, options)?)),
+        };
         // Streams have connections of their own, and so have leases: neither waits
         // behind a large answer.
         let auth = Auth::new(options)?;
-        let endpoints =
-            |driver| Endpoints::new(&urls, options, driver, auth.clone(), Arc::downgrade(&io));
-        let unary = endpoints(Driver::Callers)?;
-        let leases = endpoints(Driver::Caretaker)?;
-        let streams = endpoints(Driver::Caretaker)?;
-        if !options.sync.is_zero() {
-            members::follow(&io, options.sync, urls.clone(), &[&leases, &unary, &streams]);
+        let endpoints = |role| {
+            let (reach, auth, discovery) = (reach.clone(), auth.clone(), discovery.clone());
+            Endpoints::new(&urls, options, role, reach, auth, discovery, Arc::downgrade(&io))
+        };
+        let unary = endpoints(Role::Requests)?;
+        let leases = endpoints(Role::Leases)?;
+        let streams = endpoints(Role::Watches)?;
+        let (all, syncs) = ([&leases, &unary, &streams], !options.sync.is_zero());
+        let given = Arc::new(Mutex::new(urls.clone()));
+        if let Some(discovery) = &discovery {
+            discovery.follow(&io, syncs.then(|| given.clone()), &all);
+        }
+        if syncs {
+            members::follow(&io, options.sync, given, &all);
         }
         let watches = Arc::new(Watches::new(streams));
         Ok(Self { io, timer, requests: Arc::new(Requests::new(unary, leases)), watches })
@@ -120,7 +152,11 @@ impl Backend for EtcdBackend {
         self.io.post(self.requests.close());
     }
 
-    fn fault(&self, _spec: &str) -> Result<()> {
+    fn cluster(&self, deadline: Instant) -> Result<Cluster> {
+        self.requests.cluster(&self.io, deadline)
+    }
+
+    fn fault(&self, _fault: Fault) -> Result<()> {
         Err(Error::Unsupported("faults are made on mem: only".into()))
     }
 }

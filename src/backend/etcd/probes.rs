@@ -2,9 +2,8 @@
 
 use super::message;
 use super::outcome::{self, Failure};
-use super::requests::call;
-use super::transport::Connection;
-use crate::error::Error;
+use super::tasks::call;
+use super::transport::{CallError, Connection, Outcome};
 use crate::request::Range;
 use crate::types::KeyRange;
 use bytes::Bytes;
@@ -16,38 +15,29 @@ pub async fn look(
     connection: &Arc<Connection>,
     key: &Bytes,
 ) -> std::result::Result<Option<(u64, i64)>, Failure> {
-    match probe(connection, key, 0).await {
+    match probe(connection, of_key(key)).await {
         Ok(answer) => message::header(answer).map(Some).map_err(Failure::Final),
         Err(Failure::Final(_)) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
-/// Whether the state before a revision can still be read, by a read of this key; yes
-/// where the server does not say, none where it did not answer.
-pub async fn keeps_before(
-    connection: &Arc<Connection>,
-    key: &Bytes,
-    revision: i64,
-) -> Option<bool> {
-    if revision <= 1 {
-        return Some(true);
-    }
-    match probe(connection, key, revision - 1).await {
-        Ok(_) => Some(true),
-        Err(Failure::Final(error)) => Some(!matches!(error, Error::Compacted(_))),
-        Err(_) => None,
-    }
+/// Whether the member says anything, be it a refusal.
+pub async fn is_alive(connection: &Arc<Connection>, key: &Bytes) -> bool {
+    let local = Range { serializable: true, ..of_key(key) };
+    matches!(read(connection, local).await, Ok(_) | Err(CallError::Refused(_)))
 }
 
-async fn probe(
-    connection: &Arc<Connection>,
-    key: &Bytes,
-    revision: i64,
-) -> std::result::Result<Bytes, Failure> {
-    let keys = KeyRange::single(key.clone());
-    let range = Range { revision, count_only: true, ..Range::new(keys) };
-    let no_message = || Failure::Final(Error::Internal("no message".into()));
+fn of_key(key: &Bytes) -> Range {
+    Range { count_only: true, ..Range::new(KeyRange::single(key.clone())) }
+}
+
+async fn probe(connection: &Arc<Connection>, range: Range) -> std::result::Result<Bytes, Failure> {
+    read(connection, range).await.map_err(|error| outcome::of_call(&error))
+}
+
+async fn read(connection: &Arc<Connection>, range: Range) -> Outcome {
+    let no_message = || CallError::Broken("no message".into());
     let (method, message) = message::encode(&range.into()).ok_or_else(no_message)?;
-    call(connection, method, message).await.map_err(|error| outcome::of_call(&error))
+    call(connection, method, message).await
 }

@@ -141,10 +141,12 @@ impl Progress {
             known.sent.take()
         };
         match sent {
-            None => Failure::NotApplied(Error::Unavailable("not connected in time".into())),
+            None => Failure::NotApplied(endpoints.why_unreached()),
             Some((connected, begun)) => {
-                // A caller in a hurry is no reason for all others to move.
-                if begun.elapsed() >= SLOW {
+                // A caller in a hurry is no reason for all others to move; several are,
+                // where nobody had an answer meanwhile.
+                let missing = connected.connection.answers().missing_since(begun);
+                if missing.elapsed() >= SLOW {
                     endpoints.pass_over(&connected);
                 }
                 Failure::Unknown("no answer in time".into())

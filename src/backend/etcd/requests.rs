@@ -6,6 +6,7 @@
 //! the I/O thread's.
 
 use super::answer;
+use super::cluster;
 use super::endpoints::{Connected, Endpoints};
 use super::io::Io;
 use super::leases;
@@ -13,19 +14,22 @@ use super::message::{self, Method};
 use super::outcome::{self, Failure};
 use super::progress::Progress;
 use super::submission::Submission;
+use super::tasks::{call, jitter};
 use super::transport::{Call, CallError, Connection, Done, Outcome};
 use super::window::Window;
 use crate::backend::Completion;
+use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::request::{Request, Response};
+use crate::signal::Once;
 use crate::sys;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{oneshot, Notify};
+use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout_at};
 
 /// How long one attempt of a request that may be repeated can take.
@@ -33,6 +37,8 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 
 const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
+/// So many attempts follow each other without a pause.
+const AT_ONCE: u32 = 3;
 
 /// What HTTP/2, TLS and decoding need of a caller's stack, with a margin.
 const STACK: usize = 40 << 10;
@@ -49,8 +55,6 @@ pub struct Requests {
     /// A write met an exhausted space quota.
     full: AtomicBool,
     window: Window<Arc<Submission>>,
-    /// How many places in the window are to be given to others.
-    rooms: AtomicUsize,
 }
 
 impl Requests {
@@ -64,7 +68,6 @@ impl Requests {
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
             window: Window::default(),
-            rooms: AtomicUsize::new(0),
         }
     }
 
@@ -135,6 +138,30 @@ impl Requests {
         }
     }
 
+    /// What the members tell of themselves.
+    pub fn cluster(self: &Arc<Self>, io: &Io, deadline: Instant) -> Result<Cluster> {
+        let answer = Arc::new(Once::default());
+        let (me, given) = (self.clone(), Answering(answer.clone()));
+        io.post(move || {
+            let aborted = me.abort.clone().notified_owned();
+            if me.is_closing() {
+                return;
+            }
+            tokio::spawn(async move {
+                let answer = tokio::select! {
+                    () = aborted => Err(Error::Closed),
+                    cluster = cluster::ask(&me.leases, deadline) => cluster,
+                };
+                // Closing may have ended the calls before it was heard of.
+                given.0.set(answer.map_err(|error| match me.is_closing() {
+                    true => Error::Closed,
+                    false => error,
+                }));
+            });
+        });
+        answer.take(None).unwrap_or(Err(Error::Closed))
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
@@ -143,19 +170,9 @@ impl Requests {
         &self.window
     }
 
-    /// One in the window is done: begins those that wait, as far as there is room. An
-    /// attempt that fails at once makes room itself; that is seen here, by the one
-    /// thread that is at it, and not from within.
+    /// One in the window is done: begins those that wait.
     pub(super) fn make_room(&self) {
-        if self.rooms.fetch_add(1, Ordering::AcqRel) > 0 {
-            return;
-        }
-        loop {
-            while self.window.leave().is_some_and(|next| !next.start()) {}
-            if self.rooms.fetch_sub(1, Ordering::AcqRel) == 1 {
-                return;
-            }
-        }
+        self.window.make_room(|next| next.start());
     }
 
     /// Has the I/O thread read answers where no thread waits for one.
@@ -219,14 +236,13 @@ impl Requests {
         request: Request,
         deadline: Instant,
         progress: Arc<Progress>,
-        mut done: Completion,
+        done: Completion,
     ) {
+        let writes = request.writes();
+        let owed = Owed { done: Some(done), progress: progress.clone(), writes };
         io.post(move || {
-            if request.writes() {
-                done.begin_writing();
-            }
             let task = self.begin(request, deadline, progress);
-            tokio::spawn(async move { done.complete(task.await) });
+            tokio::spawn(async move { owed.pay(task.await) });
         });
     }
 
@@ -399,7 +415,7 @@ impl Requests {
     ) -> Result<Response> {
         let endpoints = if request.is_about_a_lease() { &self.leases } else { &self.endpoints };
         let mut back_off = BACK_OFF;
-        loop {
+        for made in 1.. {
             let failure = match self.timed_attempt(endpoints, request, deadline, progress).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
@@ -407,13 +423,17 @@ impl Requests {
             if let Some(error) = progress.settle(request, failure) {
                 return Err(error);
             }
-            let pause = if endpoints.has_healthy() { Duration::ZERO } else { jitter(back_off) };
+            let at_once = made < AT_ONCE && endpoints.has_healthy();
+            let pause = if at_once { Duration::ZERO } else { jitter(back_off) };
             sleep_until((Instant::now() + pause).min(deadline).into()).await;
             if Instant::now() >= deadline {
                 return Err(progress.ended(request, progress.last()));
             }
-            back_off = (back_off * 2).min(BACK_OFF_MOST);
+            if !at_once {
+                back_off = (back_off * 2).min(BACK_OFF_MOST);
+            }
         }
+        Err(progress.ended(request, progress.last()))
     }
 }
 
@@ -428,7 +448,7 @@ pub(super) fn attempt_until(
     if !request.repeatable() {
         return deadline;
     }
-    let alive = connection.map_or(begun, |connection| connection.last_answer().max(begun));
+    let alive = connection.map_or(begun, |connection| connection.answers().last().max(begun));
     deadline.min(alive + ATTEMPT)
 }
 
@@ -441,43 +461,37 @@ pub(super) fn begin(
     connection.begin(method.path(), method.requires_leader(), message, done)
 }
 
-/// A call whose outcome a task waits for.
-pub(super) async fn call(connection: &Arc<Connection>, method: Method, message: Bytes) -> Outcome {
-    await_call(connection, |done| begin(connection, method, message, done)).await
+/// An answer, also where the task that would have it is dropped.
+struct Owed {
+    done: Option<Completion>,
+    progress: Arc<Progress>,
+    writes: bool,
 }
 
-/// Likewise, of another service.
-pub async fn unary(connection: &Arc<Connection>, method: &'static str, message: Bytes) -> Outcome {
-    await_call(connection, |done| connection.begin(method, true, message, done)).await
-}
-
-async fn await_call(
-    connection: &Arc<Connection>,
-    begin: impl FnOnce(Done) -> std::result::Result<Arc<Call>, CallError>,
-) -> Outcome {
-    let (send, receive) = oneshot::channel();
-    let call = begin(Done::Tell(Box::new(move |outcome| drop(send.send(outcome)))))?;
-    connection.rouse();
-    let _abandoned = Abandon { connection, call };
-    receive.await.unwrap_or_else(|_| Err(CallError::Broken("the call was dropped".into())))
-}
-
-/// Abandons a call when dropped, which does nothing to one that is over.
-struct Abandon<'a> {
-    connection: &'a Connection,
-    call: Arc<Call>,
-}
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        if !self.call.is_over() {
-            self.connection.abandon(&self.call);
+impl Owed {
+    fn pay(mut self, answer: Result<Response>) {
+        if let Some(done) = self.done.take() {
+            done.complete(answer);
         }
     }
 }
 
-/// 20 % more or less, so that many clients do not come back at one moment.
-fn jitter(time: Duration) -> Duration {
-    let random = crate::sys::random_id() as f64 / i64::MAX as f64;
-    time.mul_f64(0.8 + 0.4 * random)
+impl Drop for Owed {
+    fn drop(&mut self) {
+        let Some(done) = self.done.take() else { return };
+        let why = match std::thread::panicking() {
+            true => Error::Internal("the request's task failed".into()),
+            false => Error::Closed,
+        };
+        done.complete(Err(self.progress.give_up_for_good(self.writes, why)));
+    }
+}
+
+/// Somebody waits for an answer, who hears also if there will be none.
+struct Answering<T>(Arc<Once<Result<T>>>);
+
+impl<T> Drop for Answering<T> {
+    fn drop(&mut self) {
+        self.0.set(Err(Error::Closed));
+    }
 }

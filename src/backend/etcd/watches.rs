@@ -3,6 +3,7 @@
 
 mod checks;
 mod groups;
+mod silence;
 
 use super::convert;
 use super::endpoints::{Connected, Endpoints};
@@ -12,23 +13,25 @@ use crate::backend::{Notice, Wanted, WatchSink};
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
 use crate::sync::Lock;
-use bytes::Bytes;
 use etcd_client::{WatchOptions, WatchResponse, WatchResponseStream, WatchStream};
 use futures_util::FutureExt;
 use groups::{Groups, Unneeded};
+use silence::Silence;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::mpsc::{
-    unbounded_channel, UnboundedReceiver, UnboundedSender, WeakUnboundedSender,
-};
+use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::time::{sleep, timeout_at};
 
 /// How long making a stream may take.
 const SET_UP: Duration = Duration::from_millis(1500);
+
+/// The largest answer. The server sends larger ones in pieces, of which none exceeds
+/// what it takes as a request by much.
+const ANSWER_MOST: usize = 64 << 20;
 
 const BACK_OFF: Duration = Duration::from_millis(25);
 const BACK_OFF_MOST: Duration = Duration::from_secs(1);
@@ -36,15 +39,8 @@ const BACK_OFF_MOST: Duration = Duration::from_secs(1);
 const REFUSED: Duration = Duration::from_secs(1);
 
 pub enum Command {
-    Add {
-        id: u64,
-        wanted: Wanted,
-        sink: Arc<dyn WatchSink>,
-    },
+    Add { id: u64, wanted: Wanted, sink: Arc<dyn WatchSink> },
     Remove(u64),
-    /// Whether what this watch of the server began with was kept, or is compacted.
-    Kept(i64),
-    Compacted(i64),
     Close,
 }
 
@@ -84,8 +80,7 @@ impl Watches {
         *state = match std::mem::replace(&mut *state, State::Closed) {
             State::Idle(endpoints) => {
                 let (sender, commands) = unbounded_channel();
-                let own = sender.downgrade();
-                tokio::spawn(Task::new(endpoints, self.era.clone(), own, commands).run());
+                tokio::spawn(Task::new(endpoints, self.era.clone(), commands).run());
                 let _ = sender.send(command);
                 State::Running(sender)
             }
@@ -100,15 +95,13 @@ impl Watches {
 
 struct Task {
     endpoints: Arc<Endpoints>,
-    /// For what it finds out by requests of its own.
-    own: WeakUnboundedSender<Command>,
     commands: UnboundedReceiver<Command>,
     groups: Groups,
     /// Ids of creations that the server has not answered, in their order: a refusal
     /// may come without one.
     unanswered: VecDeque<i64>,
-    /// Watches that the server has begun, and where, which may have missed something.
-    doubted: Vec<(i64, Bytes, i64)>,
+    /// Groups that the server has begun where it may have missed something.
+    again: Vec<u64>,
     /// The token of the stream is not accepted any more, says the server.
     stale: Option<String>,
     /// Which store this is, how many came before, and a revision that it had.
@@ -121,6 +114,7 @@ struct Task {
 enum Send {
     Create(Box<Creation>),
     Cancel(i64),
+    Progress,
 }
 
 struct Creation {
@@ -145,16 +139,14 @@ impl Task {
     fn new(
         endpoints: Arc<Endpoints>,
         era: Arc<AtomicU64>,
-        own: WeakUnboundedSender<Command>,
         commands: UnboundedReceiver<Command>,
     ) -> Self {
         Self {
             endpoints,
-            own,
             commands,
             groups: Groups::default(),
             unanswered: VecDeque::new(),
-            doubted: Vec::new(),
+            again: Vec::new(),
             stale: None,
             cluster: None,
             era,
@@ -195,7 +187,8 @@ impl Task {
             if began.elapsed() > BACK_OFF_MOST {
                 back_off = BACK_OFF;
             }
-            if !self.endpoints.has_healthy() {
+            // Another member is gone to at once, but once.
+            if !self.endpoints.has_healthy() || began.elapsed() < back_off {
                 sleep(back_off).await;
                 back_off = (back_off * 2).min(BACK_OFF_MOST);
             }
@@ -207,7 +200,7 @@ impl Task {
         match command {
             Command::Add { id, wanted, sink } => drop(self.add(id, wanted, sink)),
             Command::Remove(id) => drop(self.groups.remove(id)),
-            Command::Kept(_) | Command::Compacted(_) | Command::Close => {}
+            Command::Close => {}
         }
     }
 
@@ -229,11 +222,8 @@ impl Task {
                 Err(TryRecvError::Disconnected) => return End::Closed,
             }
         }
-        self.groups.leave_stream(None);
-        self.unanswered.clear();
-        let groups = self.groups.ids();
-        let mut creations: Vec<_> = groups.into_iter().filter_map(|id| self.creation(id)).collect();
-        let Some(first) = creations.pop() else { return End::Idle };
+        let mut creations = self.creations();
+        let Some(first) = creations.pop_front() else { return End::Idle };
         let first_id = first.server_id;
 
         self.stale = None;
@@ -262,6 +252,7 @@ impl Task {
                         writer.watch(creation.key, Some(creation.options)).await
                     }
                     Send::Cancel(id) => writer.cancel(id).await,
+                    Send::Progress => writer.request_progress().await,
                 };
                 if sent.is_err() {
                     return;
@@ -270,7 +261,7 @@ impl Task {
         });
         cancel(unneeded, &sends);
         for creation in creations {
-            let _ = sends.send(Send::Create(Box::new(creation)));
+            create(Some(creation), &sends);
         }
         let end = self.serve(&mut answers, &sends, &connected).await;
         writing.abort();
@@ -289,7 +280,10 @@ impl Task {
                 true => End::Stale(why),
                 false => End::Refused(Error::Auth(why)),
             },
-            other => End::Broken(Error::from(other).to_string()),
+            other => {
+                self.endpoints.failed(connected);
+                End::Broken(Error::from(other).to_string())
+            }
         }
     }
 
@@ -304,7 +298,7 @@ impl Task {
         let connecting = timeout_at(deadline, self.endpoints.connect()).await;
         let connected = connecting.map_err(too_late)?.map_err(broken)?;
         let client = connected.client().await.map_err(broken)?;
-        let mut client = client.watch_client().max_decoding_message_size(usize::MAX);
+        let mut client = client.watch_client().max_decoding_message_size(ANSWER_MOST);
         match timeout_at(deadline, client.watch(first.key, Some(first.options))).await {
             Ok(Ok(stream)) => Ok((connected, stream)),
             Ok(Err(error)) => match outcome::classify(&error) {
@@ -321,9 +315,17 @@ impl Task {
         }
     }
 
+    /// What a new stream begins with, in the order in which it is to be sent: that is
+    /// the one in which the server refuses.
+    fn creations(&mut self) -> VecDeque<Creation> {
+        self.groups.leave_stream(None);
+        self.unanswered.clear();
+        self.groups.ids().into_iter().filter_map(|group| self.creation(group)).collect()
+    }
+
     /// What to send so that the server watches from where this group stands.
     fn creation(&mut self, group: u64) -> Option<Creation> {
-        let (server_id, wanted) = self.groups.stand(group)?;
+        let (server_id, wanted) = self.groups.stand(group, self.highest)?;
         self.unanswered.push_back(server_id);
         let options = convert::watch_options(&wanted, server_id);
         Some(Creation { server_id, key: wanted.keys.key.to_vec(), options })
@@ -331,7 +333,7 @@ impl Task {
 
     /// Keeps the creations of groups that still are; tells whether the first one, which
     /// was sent, is not needed.
-    fn drop_ended(&mut self, first: i64, creations: &mut Vec<Creation>) -> Unneeded {
+    fn drop_ended(&mut self, first: i64, creations: &mut VecDeque<Creation>) -> Unneeded {
         let groups = &self.groups;
         let is_needed = |server_id: i64| groups.of_server_id(server_id).is_some();
         creations.retain(|creation| is_needed(creation.server_id));
@@ -349,14 +351,19 @@ impl Task {
         sends: &UnboundedSender<Send>,
         connected: &Connected,
     ) -> End {
+        let mut silence = Silence::default();
         loop {
+            let key = self.groups.keys().next();
             tokio::select! {
                 biased;
                 answer = answers.message() => match answer {
                     Ok(Some(answer)) => match self.take(answer) {
                         Ok(unneeded) => {
+                            silence.ends();
                             cancel(unneeded, sends);
-                            self.check_doubted(&connected.connection);
+                            for group in std::mem::take(&mut self.again) {
+                                create(self.creation(group), sends);
+                            }
                             if let Some(why) = self.stale.take() {
                                 return End::Stale(why);
                             }
@@ -366,31 +373,15 @@ impl Task {
                     Ok(None) => return End::Broken("the server ended it".into()),
                     Err(error) => return self.failed(connected, outcome::classify(&error)),
                 },
+                () = silence.is_that_of_the_dead(sends, &connected.connection, key) => {
+                    return End::Broken("the server is silent".into());
+                }
                 command = self.commands.recv() => match command {
                     None | Some(Command::Close) => return End::Closed,
                     Some(Command::Remove(id)) => cancel(self.groups.remove(id), sends),
-                    Some(Command::Kept(server_id)) => {
-                        if let Some(group) = self.groups.of_server_id(server_id) {
-                            cancel(self.groups.clear_doubt(group), sends);
-                        }
-                    }
-                    Some(Command::Compacted(server_id)) => {
-                        if let Some(group) = self.groups.of_server_id(server_id) {
-                            self.groups.end(group, Notice::Compacted);
-                            cancel(vec![server_id], sends);
-                        }
-                    }
                     Some(Command::Add { id, wanted, sink }) => {
                         let new = self.add(id, wanted, sink);
-                        if let Some(group) = new {
-                            let start = self.groups.start(group);
-                            if start.is_some_and(|start| start <= self.highest) {
-                                self.groups.doubt(group);
-                            }
-                        }
-                        if let Some(creation) = new.and_then(|group| self.creation(group)) {
-                            let _ = sends.send(Send::Create(Box::new(creation)));
-                        }
+                        create(new.and_then(|group| self.creation(group)), sends);
                     }
                 },
             }
@@ -406,11 +397,22 @@ impl Task {
         if answer.created() {
             match self.unanswered.iter().position(|id| *id == server_id) {
                 Some(at) => drop(self.unanswered.remove(at)),
-                None => server_id = self.unanswered.pop_front().unwrap_or(server_id),
+                None if answer.canceled() => {
+                    server_id = self.unanswered.pop_front().unwrap_or(server_id);
+                }
+                None => return Err(Error::unexpected("a watch that nobody began")),
+            }
+            if !answer.0.events.is_empty() {
+                return Err(Error::unexpected("events of a watch that begins"));
             }
         }
-        // Of a watch that was removed meanwhile, or of a requested progress report.
-        let Some(group) = self.groups.of_server_id(server_id) else { return Ok(Vec::new()) };
+        let Some(group) = self.groups.of_server_id(server_id) else {
+            // Of a watch that was removed meanwhile, or of a requested progress report.
+            if !answer.0.events.is_empty() && !self.groups.has_given(server_id) {
+                return Err(Error::unexpected("events of a watch that nobody began"));
+            }
+            return Ok(Vec::new());
+        };
         if answer.compact_revision() != 0 {
             self.groups.end(group, Notice::Compacted);
             return Ok(Vec::new());
@@ -418,14 +420,15 @@ impl Task {
         if answer.canceled() {
             return self.refused(group, answer.cancel_reason());
         }
+        let revision = convert::revision(answer.0.header.as_ref())?;
+        self.highest = self.highest.max(revision);
         if answer.created() {
-            if let Some((key, start)) = self.groups.doubted(group) {
-                self.doubted.push((server_id, key, start));
+            if self.groups.may_have_missed(group, revision) {
+                self.again.push(group);
+                return Ok(vec![server_id]);
             }
             return Ok(self.groups.confirm(group));
         }
-        let revision = convert::revision(answer.0.header.as_ref())?;
-        self.highest = self.highest.max(revision);
         if answer.0.events.is_empty() {
             return Ok(self.groups.progress(group, revision));
         }
@@ -455,6 +458,12 @@ impl Task {
             // For any other reason it is tried again, with all others on a new stream.
             _ => Err(Error::unexpected(&format!("watch canceled: {reason}"))),
         }
+    }
+}
+
+fn create(creation: Option<Creation>, sends: &UnboundedSender<Send>) {
+    if let Some(creation) = creation {
+        let _ = sends.send(Send::Create(Box::new(creation)));
     }
 }
 

@@ -2,10 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::request::{Found, Range};
-use crate::types::{Event, KeyRange, KeyValue, RangeEnd};
+use crate::types::{Event, KeyRange, KeyValue};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 
 /// How much history is kept at least, for watches that lag behind.
 const KEPT_REVISIONS: usize = 100_000;
@@ -75,27 +74,7 @@ impl History {
 
     pub fn range(&self, range: &Range) -> Result<Found> {
         self.check_revision(range.revision)?;
-        let mut found = Found { revision: self.revision, ..Found::default() };
-        let in_order = range.is_in_key_order();
-        let limit = if range.limit > 0 { range.limit as usize } else { usize::MAX };
-        for kv in self.at(&range.keys, range.revision) {
-            found.total += 1;
-            if range.count_only || !range.filter.passes(kv) {
-                continue;
-            }
-            if in_order && found.kvs.len() == limit {
-                found.more = true;
-                continue;
-            }
-            found.kvs.push(kv.clone());
-        }
-        if !in_order {
-            range.arrange(&mut found.kvs);
-            found.more = found.kvs.len() > limit;
-            found.kvs.truncate(limit);
-        }
-        range.strip_values(&mut found.kvs);
-        Ok(found)
+        Ok(range.select(self.at(&range.keys, range.revision), self.revision))
     }
 
     /// What was there in a range at a revision; 0 for now.
@@ -104,11 +83,11 @@ impl History {
         keys: &KeyRange,
         revision: i64,
     ) -> Box<dyn Iterator<Item = &'a KeyValue> + 'a> {
-        let there = self.there.range::<[u8], _>(bounds(keys));
+        let there = self.there.range::<[u8], _>(keys.bounds());
         if revision <= 0 {
             return Box::new(there.filter_map(|(_, versions)| versions.back()?.live()));
         }
-        let mut all: Vec<_> = there.chain(self.gone.range::<[u8], _>(bounds(keys))).collect();
+        let mut all: Vec<_> = there.chain(self.gone.range::<[u8], _>(keys.bounds())).collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         Box::new(all.into_iter().filter_map(move |(_, versions)| {
             let newer = versions.partition_point(|version| version.kv.mod_revision <= revision);
@@ -186,17 +165,6 @@ impl History {
     /// Whether the state before this revision can still be read.
     pub fn keeps_before(&self, revision: i64) -> bool {
         revision > self.compacted
-    }
-}
-
-fn bounds(keys: &KeyRange) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    let from = &keys.key[..];
-    match &keys.end {
-        RangeEnd::Single => (Bound::Included(from), Bound::Included(from)),
-        // BTreeMap panics where the end is below the start.
-        RangeEnd::Before(end) if end[..] <= *from => (Bound::Included(from), Bound::Excluded(from)),
-        RangeEnd::Before(end) => (Bound::Included(from), Bound::Excluded(&end[..])),
-        RangeEnd::Unbounded => (Bound::Included(from), Bound::Unbounded),
     }
 }
 

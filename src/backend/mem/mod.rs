@@ -2,25 +2,32 @@
 
 mod history;
 mod leases;
+mod line;
+mod session;
 mod watches;
 
-use super::{Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
-use crate::error::{Error, Result};
-use crate::request::{Delete, Op, OpAnswer, Put, Request, Response, Txn, TxnAnswer};
-use crate::sync::{Lock, SharedLock};
+use super::{answer_to, Backend, Completion, Flight, Wanted, WatchSink, WatchToken};
+use crate::cluster::{Cluster, Member, Report};
+use crate::error::Result;
+use crate::fault::Fault;
+use crate::request::{Delete, Op, OpAnswer, Put, Range, Request, Response, Txn, TxnAnswer};
+use crate::state::{self, StateEvents};
+use crate::sync::Lock;
 use crate::sys::ForkLocal;
 use crate::timer::Timer;
-use crate::types::{Event, KeyValue};
+use crate::types::{Event, KeyRange, KeyValue};
 use history::History;
 use leases::Leases;
-use std::collections::{HashMap, HashSet};
+use line::Line;
+use session::Session;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use watches::Watches;
 
 /// One named store, shared by all its handles.
 #[derive(Default)]
-pub struct Mem {
+struct Mem {
     state: RwLock<State>,
 }
 
@@ -28,7 +35,7 @@ pub struct Mem {
 static NAMED: ForkLocal<Mutex<HashMap<String, Arc<Mem>>>> = ForkLocal::new();
 
 impl Mem {
-    pub fn named(name: String) -> Arc<Self> {
+    fn named(name: String) -> Arc<Self> {
         NAMED.get().hold().entry(name).or_default().clone()
     }
 }
@@ -42,40 +49,15 @@ struct State {
 
 /// One handle's way to a store.
 pub struct MemBackend {
-    mem: Arc<Mem>,
-    timer: Arc<Timer>,
-    /// The leases that this handle made.
-    own_leases: Mutex<HashSet<i64>>,
+    line: Arc<Line>,
 }
 
 impl MemBackend {
-    pub fn new(mem: Arc<Mem>, timer: Arc<Timer>) -> Self {
-        // Leases that outlived the timer of former stores end by this one.
-        arm(&mem, &timer);
-        Self { mem, timer, own_leases: Mutex::default() }
-    }
-
-    fn execute(&self, request: &Request) -> Result<Response> {
-        match request {
-            Request::Range(range) => {
-                self.mem.state.reading().history.range(range).map(Response::Range)
-            }
-            Request::Txn(txn) => self.mem.state.writing().txn(txn).map(Response::Txn),
-            Request::Grant { lease, ttl_s } => {
-                let ttl = Duration::from_secs(ttl_s.unsigned_abs());
-                self.mem.state.writing().leases.grant(*lease, ttl);
-                self.own_leases.hold().insert(*lease);
-                arm(&self.mem, &self.timer);
-                Ok(Response::Lease)
-            }
-            Request::Renew { lease } => self.mem.state.writing().leases.renew(*lease),
-            Request::TimeToLive { lease } => self.mem.state.reading().leases.check(*lease),
-            Request::Revoke { lease } => {
-                self.mem.state.writing().revoke(*lease);
-                self.own_leases.hold().remove(lease);
-                Ok(Response::Lease)
-            }
-        }
+    pub fn new(name: String, timer: Arc<Timer>, state: Arc<StateEvents>) -> Self {
+        let endpoint = format!("mem:{name}");
+        state.tell(state::State::Connected, endpoint.clone());
+        let session = Session::new(Mem::named(name), timer);
+        Self { line: Line::new(session, endpoint, state) }
     }
 }
 
@@ -83,25 +65,25 @@ impl Backend for MemBackend {
     fn submit(
         &self,
         request: Request,
-        _deadline: Instant,
+        deadline: Instant,
         done: Completion,
     ) -> Option<Box<dyn Flight>> {
-        done.complete(self.execute(&request));
+        if self.line.is_faulty() {
+            return self.line.submit(request, deadline, done);
+        }
+        done.complete(self.line.session.execute(&request));
         None
     }
 
-    fn call(&self, request: Request, _deadline: Instant) -> Result<Response> {
-        self.execute(&request)
+    fn call(&self, request: Request, deadline: Instant) -> Result<Response> {
+        if self.line.is_faulty() {
+            return answer_to(|done| drop(self.line.submit(request, deadline, done)));
+        }
+        self.line.session.execute(&request)
     }
 
     fn watch(&self, wanted: Wanted, sink: Arc<dyn WatchSink>) -> WatchToken {
-        let state = &mut *self.mem.state.writing();
-        let id = state.watches.add(wanted, sink, &state.history);
-        let mem = self.mem.clone();
-        WatchToken::new(move || {
-            let removed = mem.state.writing().watches.remove(id);
-            drop(removed);
-        })
+        self.line.session.watch(wanted, sink)
     }
 
     fn era(&self) -> u64 {
@@ -113,55 +95,42 @@ impl Backend for MemBackend {
         false
     }
 
-    fn abort(&self) {}
-
-    fn close(&self) {}
-
-    fn fault(&self, spec: &str) -> Result<()> {
-        match spec {
-            "expire" => {
-                let leases = std::mem::take(&mut *self.own_leases.hold());
-                let mut state = self.mem.state.writing();
-                for lease in leases {
-                    state.revoke(lease);
-                }
-                Ok(())
-            }
-            "compact" => {
-                self.mem.state.writing().history.compact();
-                Ok(())
-            }
-            "cut" | "delay" | "indeterminate" => {
-                Err(Error::Unsupported(format!("fault \"{spec}\" is not built yet")))
-            }
-            _ => Err(Error::Invalid(format!("unknown fault \"{spec}\""))),
-        }
+    fn abort(&self) {
+        self.line.abort();
     }
-}
 
-/// Has the timer end the leases that it does not know yet.
-fn arm(mem: &Arc<Mem>, timer: &Arc<Timer>) {
-    let leases = mem.state.writing().leases.adopt(timer);
-    for (lease, ends) in leases {
-        expire_at(mem, timer, lease, ends);
+    fn close(&self) {
+        self.line.close();
     }
-}
 
-/// Ends a lease when its time is over, however often that was put off.
-fn expire_at(mem: &Arc<Mem>, timer: &Arc<Timer>, lease: i64, when: Instant) {
-    let (mem, again) = (Arc::downgrade(mem), Arc::downgrade(timer));
-    timer.at(when, move || {
-        let (Some(mem), Some(timer)) = (mem.upgrade(), again.upgrade()) else { return };
-        let mut state = mem.state.writing();
-        match state.leases.ends(lease) {
-            Some(ends) if ends > Instant::now() => {
-                drop(state);
-                expire_at(&mem, &timer, lease, ends);
-            }
-            Some(_) => state.revoke(lease),
-            None => {}
+    fn cluster(&self, deadline: Instant) -> Result<Cluster> {
+        let all = Range::new(KeyRange::prefix(b""));
+        let found = self.call(all.into(), deadline)?.into_range()?;
+        let size = |kv: &KeyValue| kv.key.len() + kv.value.len();
+        let bytes = found.kvs.iter().map(size).sum::<usize>() as i64;
+        let report = Report {
+            endpoint: self.line.endpoint.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            db_size: bytes,
+            db_size_in_use: bytes,
+            revision: found.revision,
+            ..Report::default()
+        };
+        let name = report.endpoint.clone();
+        let member = Member { name, report: Ok(report), ..Member::default() };
+        Ok(Cluster { id: 0, leader: Some(member.id), members: vec![member] })
+    }
+
+    fn fault(&self, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::Expire => self.line.session.expire(),
+            Fault::Compact => self.line.session.compact(),
+            Fault::Cut(time) => self.line.cut(time),
+            Fault::Delay(time) => self.line.delay(time),
+            Fault::Indeterminate(fate) => self.line.lose_answer(fate),
         }
-    });
+        Ok(())
+    }
 }
 
 impl State {

@@ -1,8 +1,10 @@
 use super::*;
 use crate::backend::Notice;
+use crate::error::Error;
 use crate::request::{Range, Sort};
 use crate::types::{EventKind, KeyRange};
 use bytes::Bytes;
+use std::time::Duration;
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<Event>>, Mutex<bool>);
@@ -95,8 +97,9 @@ fn a_watch_gets_the_past_and_then_the_present() {
         put(state, "other", value);
     }
     let seen = Arc::new(Seen::default());
-    let wanted = Wanted { keys: KeyRange::single("a"), start: 4, prev: false, era: 0 };
-    let id = state.watches.add(wanted, seen.clone(), &state.history);
+    let wanted =
+        Wanted { keys: KeyRange::single("a"), start: 4, prev: false, era: 0, resumed: false };
+    let id = state.watches.add(0, wanted, seen.clone(), &state.history);
     delete(state, "a");
     let got: Vec<_> = seen.0.hold().iter().map(|event| (event.kind, event.revision())).collect();
     assert_eq!(got, [(EventKind::Put, 4), (EventKind::Put, 6), (EventKind::Delete, 8)]);
@@ -119,8 +122,9 @@ fn old_history_is_compacted_and_what_is_live_stays() {
     let old = Range { revision: 2, ..Range::new(KeyRange::single("stays")) };
     assert!(matches!(state.history.range(&old), Err(Error::Compacted(_))));
     let seen = Arc::new(Seen::default());
-    let wanted = Wanted { keys: KeyRange::single("busy"), start: 2, prev: false, era: 0 };
-    state.watches.add(wanted, seen.clone(), &state.history);
+    let wanted =
+        Wanted { keys: KeyRange::single("busy"), start: 2, prev: false, era: 0, resumed: false };
+    state.watches.add(0, wanted, seen.clone(), &state.history);
     assert!(*seen.1.hold());
 }
 

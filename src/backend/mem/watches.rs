@@ -4,7 +4,7 @@ use super::history::History;
 use crate::backend::{Notice, Wanted, WatchSink};
 use crate::types::{Event, RangeEnd};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -15,9 +15,13 @@ pub struct Watches {
     by_key: HashMap<Bytes, Vec<u64>>,
     /// The others.
     ranges: Vec<u64>,
+    /// Handles that are cut off, for this reason, and their watches.
+    cut: HashMap<u64, &'static str>,
+    waiting: BTreeMap<u64, Watch>,
 }
 
 pub struct Watch {
+    handle: u64,
     wanted: Wanted,
     sink: Arc<dyn WatchSink>,
 }
@@ -36,33 +40,81 @@ impl Wanted {
 
 impl Watches {
     /// Tells of all changes from `start` on: first those in the history, then each
-    /// as it is published.
-    pub fn add(&mut self, wanted: Wanted, sink: Arc<dyn WatchSink>, history: &History) -> u64 {
+    /// as it is published. Of a handle that is cut off it waits.
+    pub fn add(
+        &mut self,
+        handle: u64,
+        wanted: Wanted,
+        sink: Arc<dyn WatchSink>,
+        history: &History,
+    ) -> u64 {
         let id = self.next;
         self.next += 1;
+        let watch = Watch { handle, wanted, sink };
+        match self.cut.get(&handle) {
+            Some(why) => self.wait(id, watch, why),
+            None => self.begin(id, watch, history),
+        }
+        id
+    }
+
+    fn begin(&mut self, id: u64, watch: Watch, history: &History) {
+        let Watch { wanted, sink, .. } = &watch;
+        let mut go_on = sink.notice(Notice::Started);
         let Some(log) = history.since(wanted.start) else {
             sink.notice(Notice::Compacted);
-            return id;
+            return;
         };
-        let mut go_on = sink.notice(Notice::Started);
         for events in log {
             let mut matching = wanted.matching(events);
             let former = matching.iter_mut().filter(|it| !history.keeps_before(it.revision()));
             former.for_each(|event| event.prev = None);
             go_on = go_on && (matching.is_empty() || sink.notice(Notice::Events(matching)));
             if !go_on {
-                return id;
+                return;
             }
         }
         match wanted.keys.end {
             RangeEnd::Single => self.by_key.entry(wanted.keys.key.clone()).or_default().push(id),
             _ => self.ranges.push(id),
         }
-        self.all.insert(id, Watch { wanted, sink });
-        id
+        self.all.insert(id, watch);
+    }
+
+    fn wait(&mut self, id: u64, watch: Watch, why: &str) {
+        if watch.sink.notice(Notice::Cut(why.to_owned())) {
+            self.waiting.insert(id, watch);
+        }
+    }
+
+    /// Has the watches of a handle wait for [`Watches::resume`].
+    pub fn cut(&mut self, handle: u64, why: &'static str, history: &History) {
+        self.cut.insert(handle, why);
+        let theirs = self.all.iter().filter(|(_, watch)| watch.handle == handle);
+        let theirs: Vec<u64> = theirs.map(|(id, _)| *id).collect();
+        for id in theirs {
+            let Some(mut watch) = self.remove(id) else { continue };
+            watch.wanted.start = watch.wanted.start.max(history.revision() + 1);
+            self.wait(id, watch, why);
+        }
+    }
+
+    pub fn resume(&mut self, handle: u64, history: &History) {
+        self.cut.remove(&handle);
+        let waiting = std::mem::take(&mut self.waiting);
+        for (id, watch) in waiting {
+            if watch.handle == handle {
+                self.begin(id, watch, history);
+            } else {
+                self.waiting.insert(id, watch);
+            }
+        }
     }
 
     pub fn remove(&mut self, id: u64) -> Option<Watch> {
+        if let waiting @ Some(_) = self.waiting.remove(&id) {
+            return waiting;
+        }
         let watch = self.all.remove(&id)?;
         let keys = &watch.wanted.keys;
         if keys.end == RangeEnd::Single {

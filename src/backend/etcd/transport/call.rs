@@ -17,6 +17,8 @@ use thiserror::Error;
 pub const PREFIX: usize = 5;
 /// Larger answers hand their share of the windows back at once.
 const SMALL: usize = 16 << 10;
+/// etcd sends no larger message, whatever its settings are.
+const MOST: usize = i32::MAX as usize;
 
 /// Why there is no answer, by what the server can have seen.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -318,14 +320,32 @@ enum Collected {
 
 impl Collected {
     fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn bytes(&self) -> &[u8] {
         match self {
-            Self::Nothing => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(bytes) => bytes.len(),
+            Self::Nothing => &[],
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes,
         }
     }
 
+    /// Takes what belongs to one message.
     fn push(&mut self, data: Bytes) -> Result<(), CallError> {
+        self.append(data)?;
+        match announced(self.bytes()) {
+            Some(length) if length > MOST => {
+                Err(CallError::Broken("an answer that is too large".into()))
+            }
+            Some(length) if self.len() > length => {
+                Err(CallError::Broken("an answer of another length than it says".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn append(&mut self, data: Bytes) -> Result<(), CallError> {
         let mut all = match std::mem::take(self) {
             Self::Nothing => {
                 *self = Self::One(data);
@@ -334,7 +354,8 @@ impl Collected {
             Self::Many(all) => all,
             Self::One(first) => {
                 let mut all = Vec::new();
-                reserve(&mut all, announced(&first))?;
+                let expected = announced(&first).unwrap_or_default();
+                reserve(&mut all, expected.min(BELIEVED))?;
                 reserve(&mut all, first.len())?;
                 all.extend_from_slice(&first);
                 all
@@ -347,15 +368,13 @@ impl Collected {
     }
 }
 
-/// The length that the prefix gives, as far as it is believed before the bytes came.
-fn announced(first: &[u8]) -> usize {
-    const BELIEVED: usize = 64 << 20;
-    match first.first_chunk() {
-        Some(&[_, a, b, c, d]) => {
-            (PREFIX + u32::from_be_bytes([a, b, c, d]) as usize).min(BELIEVED)
-        }
-        None => 0,
-    }
+/// What room is made for before it came.
+const BELIEVED: usize = 64 << 20;
+
+/// The length that the prefix gives, its own included.
+fn announced(first: &[u8]) -> Option<usize> {
+    let &[_, a, b, c, d] = first.first_chunk()?;
+    Some(PREFIX + u32::from_be_bytes([a, b, c, d]) as usize)
 }
 
 fn reserve(all: &mut Vec<u8>, more: usize) -> Result<(), CallError> {

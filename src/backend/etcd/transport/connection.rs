@@ -8,30 +8,29 @@
 //!
 //! A connection for streams and leases is driven by the caretaker alone.
 
+mod caretaker;
+
 use super::address::Address;
+use super::answers::Answers;
 use super::call::{Call, CallError, Done, News, Outcome, Step};
-use super::dial::{news, Ready};
-use super::liveness::{Liveness, Use};
+use super::liveness::Liveness;
 use super::socket::Flow;
-use super::wire::{Wire, HOLD};
-use crate::log::{log, Level};
+use super::wire::Wire;
+use crate::backend::etcd::io::Io;
 use crate::sync::Lock;
-use crate::sys;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use once_cell::sync::OnceCell;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::net::Shutdown;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::{fence, AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::sleep_until;
 
 /// How often one that waits looks around, and how long a leader may be unheard of
 /// before another one takes over: a signal handler may run on its thread.
@@ -40,11 +39,6 @@ const LEADER_MISSING: Duration = Duration::from_millis(200);
 
 /// Between two tries to get the seat.
 const SEAT_TAKEN: Duration = Duration::from_micros(100);
-/// A seat that is taken for so long is stuck.
-const STUCK: Duration = Duration::from_millis(200);
-
-/// The caretaker's pace while threads drive.
-const TICK: Duration = Duration::from_millis(100);
 
 type Http2 = h2::client::Connection<Wire, Bytes>;
 
@@ -65,10 +59,9 @@ pub struct Connection {
     news: Arc<News>,
     board: Mutex<Board>,
     calls_made: AtomicU64,
-    born: Instant,
-    /// When a call was answered last, since its birth.
-    answered_us: AtomicU64,
+    answers: Answers,
     wakeup: Arc<Wakeup>,
+    io: Weak<Io>,
     waker: Waker,
     driver: Driver,
     /// The caretaker expects no calls; the next one has to tell it.
@@ -77,6 +70,7 @@ pub struct Connection {
     retired: AtomicBool,
     /// Streams that are open beside the calls.
     streams: AtomicUsize,
+    gone: Arc<Notify>,
 }
 
 /// Who waits for what.
@@ -124,6 +118,7 @@ impl Connection {
         requests: SendRequest<Bytes>,
         keepalive: Duration,
         driver: Driver,
+        io: Weak<Io>,
     ) -> Arc<Self> {
         let wakeup =
             Arc::new(Wakeup { raised: AtomicBool::new(false), caretaker: Notify::new(), driver });
@@ -138,19 +133,31 @@ impl Connection {
             news: Arc::default(),
             board: Mutex::default(),
             calls_made: AtomicU64::new(0),
-            born: Instant::now(),
-            answered_us: AtomicU64::new(0),
+            answers: Answers::none_yet(),
             waker: Waker::from(wakeup.clone()),
             wakeup,
+            io,
             driver,
             resting: AtomicBool::new(false),
             ended: OnceCell::new(),
             retired: AtomicBool::new(false),
             streams: AtomicUsize::new(0),
+            gone: Arc::default(),
         });
         let liveness = Liveness::new(pings, keepalive);
-        tokio::spawn(connection.clone().take_care(liveness));
+        let cared_for = connection.clone();
+        tokio::spawn(async move {
+            let gone = cared_for.gone.clone();
+            cared_for.take_care(liveness).await;
+            gone.notify_one();
+        });
         connection
+    }
+
+    /// Waits until it has ended, for one who asks.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let gone = self.gone.clone();
+        async move { gone.notified().await }
     }
 
     /// Whether a call may be tried on it.
@@ -213,9 +220,9 @@ impl Connection {
         call.take()
     }
 
-    /// When a call on it had its answer last.
-    pub fn last_answer(&self) -> Instant {
-        self.born + Duration::from_micros(self.answered_us.load(Ordering::Relaxed))
+    /// When its calls were answered.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Nobody waits for it any more. False where it was over.
@@ -360,13 +367,17 @@ impl Connection {
         // Pairs with that of a thread which finds the seat taken: one of the two
         // sees the other.
         fence(Ordering::SeqCst);
+        let mut passes = 0;
         while self.due.load(Ordering::SeqCst) {
             let seat = match self.seat.try_lock() {
                 Ok(seat) => seat,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => return,
             };
-            let may_read = self.board.hold().leader.is_none();
+            // A peer that never stops sending must not keep a thread here that only wants
+            // to write: the caretaker reads on.
+            passes += 1;
+            let may_read = passes < 3 && self.board.hold().leader.is_none();
             self.drive(seat, may_read);
             fence(Ordering::SeqCst);
         }
@@ -375,12 +386,14 @@ impl Connection {
     /// Moves everything that can move, and gets up.
     fn drive(&self, mut seat: MutexGuard<'_, Option<Http2>>, may_read: bool) {
         self.flow.set_may_read(may_read);
+        let mut over = None;
         loop {
             self.due.store(false, Ordering::SeqCst);
             self.wakeup.raised.store(false, Ordering::Relaxed);
             if let Some(http2) = &mut *seat {
-                if let Some(why) = poll(http2, &self.waker) {
-                    self.end(&mut seat, why);
+                over = poll(http2, &self.waker);
+                if over.is_some() {
+                    *seat = None;
                 }
             }
             let again = seat.is_some() && self.wakeup.raised.load(Ordering::Relaxed);
@@ -388,6 +401,10 @@ impl Connection {
             if !flush && !again {
                 break;
             }
+        }
+        // Not before its calls have heard of it: HTTP/2 knows best which were not seen.
+        if let Some(why) = over {
+            self.end(why);
         }
     }
 
@@ -406,8 +423,7 @@ impl Connection {
             (Step::Over, Some(Err(CallError::Broken("taking the answer failed".into()))))
         });
         if let Some(outcome) = outcome {
-            let answered_us = self.born.elapsed().as_micros() as u64;
-            self.answered_us.store(answered_us, Ordering::Relaxed);
+            self.answers.note();
             let idle = {
                 let mut board = self.board.hold();
                 board.calls.remove(&call.number);
@@ -420,113 +436,13 @@ impl Connection {
         step == Step::Flush
     }
 
-    fn end(&self, seat: &mut Option<Http2>, why: String) {
+    fn end(&self, why: String) {
         let _ = self.ended.set(why);
-        *seat = None;
         let _ = self.flow.tcp.shutdown(Shutdown::Both);
-        self.wakeup.caretaker.notify_one();
+        self.ring();
     }
 
-    // --- The caretaker -------------------------------------------------------
-
-    /// Has the caretaker drive where no thread does.
-    pub fn rouse(&self) {
-        self.resting.store(false, Ordering::SeqCst);
-        self.wakeup.caretaker.notify_one();
-    }
-
-    async fn take_care(self: Arc<Self>, mut liveness: Liveness) {
-        let mut watched = None;
-        let mut seen = 0;
-        let mut taken_since = None;
-        self.write(); // from now on HTTP/2 knows whom to wake
-        while self.ended.get().is_none() {
-            let (led, calls) = {
-                let mut board = self.board.hold();
-                // It comes back as a follower.
-                if board.leader.as_ref().is_some_and(Leader::is_missing) {
-                    board.leader = None;
-                }
-                (board.leader.is_some(), board.calls.len())
-            };
-            let streams = self.streams.load(Ordering::SeqCst);
-            if self.retired.load(Ordering::SeqCst) && calls == 0 && streams == 0 {
-                self.kill("no longer used");
-                continue;
-            }
-            let use_made = if calls > 0 {
-                Use::Calls
-            } else if streams > 0 {
-                Use::Streams
-            } else {
-                Use::None
-            };
-            let made = self.calls_made.load(Ordering::Relaxed);
-            let others_drive =
-                self.driver == Driver::Callers && (led || (calls == 0 && made != seen));
-            seen = made;
-            let now = Instant::now();
-            let mut wake_at = liveness.next_look(&self.flow, use_made);
-            if self.flow.is_pong_held() {
-                wake_at = wake_at.min(now + HOLD);
-            }
-            if taken_since.is_some() {
-                wake_at = now + TICK;
-            } else if !led && self.flow.is_readable() {
-                wake_at = now; // the last drive left something
-            }
-            if others_drive {
-                watched = None;
-                wake_at = wake_at.min(now + TICK);
-            } else {
-                if watched.is_none() {
-                    watched = match sys::watch(&self.flow.tcp) {
-                        Ok(watched) => Some(watched),
-                        Err(e) => return self.kill(&e.to_string()),
-                    };
-                }
-                self.resting.store(true, Ordering::SeqCst);
-                if self.calls_made.load(Ordering::SeqCst) != seen {
-                    self.resting.store(false, Ordering::SeqCst);
-                    continue;
-                }
-            }
-            tokio::select! {
-                () = self.wakeup.caretaker.notified() => {}
-                () = sleep_until(wake_at.into()) => {}
-                broken = heard(&watched, &self.flow) => if let Err(e) = broken {
-                    return self.kill(&e.to_string());
-                },
-            }
-            self.write();
-            if self.is_taken() {
-                // Whether the server is alive cannot be told; others go elsewhere.
-                if taken_since.get_or_insert_with(Instant::now).elapsed() > STUCK {
-                    self.retired.store(true, Ordering::SeqCst);
-                }
-                liveness.excuse();
-                continue;
-            }
-            taken_since = None;
-            if liveness.is_overdue() {
-                // The answer may lie in the socket.
-                self.flow.set_readable();
-                self.write();
-            }
-            if let Err(why) = liveness.look(&self.flow, use_made) {
-                self.kill(why);
-            }
-            if liveness.has_sent() {
-                self.write();
-            }
-        }
-        let why = self.ended.get().map_or("", |why| why.as_str());
-        log(Level::Debug, || format!("connection ended: {why}"));
-    }
-
-    fn is_taken(&self) -> bool {
-        matches!(self.seat.try_lock(), Err(TryLockError::WouldBlock))
-    }
+    // --- Its end ------------------------------------------------------------
 
     /// Ends it now, for a reason found outside.
     fn kill(&self, why: &str) {
@@ -548,7 +464,7 @@ impl Connection {
     pub fn close(&self) {
         self.board.hold().closed = true;
         self.kill("the store was closed");
-        self.wakeup.caretaker.notify_one();
+        self.ring();
     }
 
     // --- Streams -------------------------------------------------------------
@@ -592,13 +508,6 @@ impl Leader {
 impl Board {
     fn leads(&self, call: u64) -> bool {
         self.leader.as_ref().is_some_and(|leader| leader.call == call)
-    }
-}
-
-async fn heard(watched: &Option<Ready>, flow: &Flow) -> io::Result<()> {
-    match watched {
-        Some(watched) => news(watched, flow).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -3,10 +3,12 @@
 
 use super::address::Address;
 use super::connection::{Connection, Driver};
+use super::look_up::look_up;
 use super::socket::{Flow, Socket};
 use super::tls::Tls;
 use super::token::Token;
 use super::wire::{is_tls, Line, Wire};
+use crate::backend::etcd::io::Io;
 use crate::endpoint::Url;
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -19,17 +21,15 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const LOOK_UP_STACK: usize = 256 << 10;
 
 /// Large answers must not wait for windows.
 const STREAM_WINDOW: u32 = 16 << 20;
@@ -42,6 +42,7 @@ pub struct Dialer {
     keepalive: Duration,
     driver: Driver,
     token: Option<Arc<Token>>,
+    io: Weak<Io>,
     looking_up: Arc<AtomicBool>,
 }
 
@@ -52,10 +53,11 @@ impl Dialer {
         options: &Options,
         driver: Driver,
         token: Option<Arc<Token>>,
+        io: Weak<Io>,
     ) -> Result<Self> {
         let tls = if url.tls { Some(Tls::new(&url, options)?) } else { None };
         let keepalive = options.keepalive;
-        Ok(Self { url, tls, keepalive, driver, token, looking_up: Arc::default() })
+        Ok(Self { url, tls, keepalive, driver, token, io, looking_up: Arc::default() })
     }
 
     pub async fn dial(&self) -> Result<Arc<Connection>> {
@@ -124,7 +126,8 @@ impl Dialer {
         greeted.await.map_err(|e| e.to_string())??;
         drop(ready);
         let to = Address::new(&self.url, self.token.clone());
-        Ok(Connection::start(to, flow, http2, requests, self.keepalive, self.driver))
+        let (keepalive, driver, io) = (self.keepalive, self.driver, self.io.clone());
+        Ok(Connection::start(to, flow, http2, requests, keepalive, driver, io))
     }
 
     /// The kernel's own, which find a host that is gone while nothing is asked of it:
@@ -145,18 +148,14 @@ impl Dialer {
             return Err(Error::Unavailable("the name look-up does not end".into()));
         }
         let looking_up = LookingUp(self.looking_up.clone());
-        let (send, receive) = oneshot::channel();
         let host = host.to_owned();
-        sys::spawn("hmkv-dns", LOOK_UP_STACK, move || {
+        look_up(move || {
             let found = (host.as_str(), port).to_socket_addrs();
             drop(looking_up);
-            let _ = send.send(found.map(Iterator::collect));
+            let found = found.map_err(|e| Error::Unavailable(format!("name look-up: {e}")))?;
+            Ok(found.collect())
         })
-        .map_err(|e| Error::NoMemory(format!("thread for a name look-up: {e}")))?;
-        match receive.await {
-            Ok(found) => found.map_err(|e| Error::Unavailable(format!("name look-up: {e}"))),
-            Err(_) => Err(Error::Unavailable("the name look-up failed".into())),
-        }
+        .await
     }
 }
 

@@ -3,11 +3,13 @@
 //! way of etcd-client.
 
 mod address;
+mod answers;
 mod call;
 mod channel;
 mod connection;
 mod dial;
 mod liveness;
+mod look_up;
 mod socket;
 mod tls;
 mod token;
@@ -19,4 +21,5 @@ pub use call::{Call, CallError, Done, Outcome, PREFIX};
 pub use channel::channel;
 pub use connection::{Connection, Driver};
 pub use dial::Dialer;
+pub use look_up::look_up;
 pub use token::{Token, AUTHENTICATE};

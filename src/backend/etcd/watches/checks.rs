@@ -1,13 +1,11 @@
-//! Whether a new stream is of the same store, and has what its watches begin with.
+//! Whether a new stream is of the same store.
 
-use super::{Command, Task, SET_UP};
+use super::{Task, SET_UP};
 use crate::backend::etcd::endpoints::Connected;
 use crate::backend::etcd::outcome::Failure;
 use crate::backend::etcd::probes;
-use crate::backend::etcd::transport::Connection;
 use crate::backend::Notice;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout_at;
@@ -47,38 +45,7 @@ impl Task {
             }
         }
         self.highest = self.highest.max(revision);
-        self.check_starts(&connected.connection).await
-    }
-
-    /// A server that compacted a deletion which a watch is to begin with neither tells
-    /// of it nor that it is compacted. But it does not read the state before it.
-    async fn check_starts(
-        &mut self,
-        connection: &Arc<Connection>,
-    ) -> std::result::Result<(), Failure> {
-        let Some((key, oldest)) = self.groups.oldest_start() else { return Ok(()) };
-        let deadline = (Instant::now() + SET_UP).into();
-        let kept = timeout_at(deadline, probes::keeps_before(connection, &key, oldest)).await;
-        if kept.map_err(no_answer)? != Some(true) {
-            self.groups.ids().into_iter().for_each(|group| self.groups.doubt(group));
-        }
         Ok(())
-    }
-
-    pub(super) fn check_doubted(&mut self, connection: &Arc<Connection>) {
-        for (server_id, key, start) in self.doubted.drain(..) {
-            let (own, connection) = (self.own.clone(), connection.clone());
-            tokio::spawn(async move {
-                // Without an answer it stays in doubt, and is asked again on the next stream.
-                let kept = probes::keeps_before(&connection, &key, start).await;
-                if let (Some(kept), Some(own)) = (kept, own.upgrade()) {
-                    let _ = own.send(match kept {
-                        true => Command::Kept(server_id),
-                        false => Command::Compacted(server_id),
-                    });
-                }
-            });
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used)] // a panic is a finding
 
 use super::*;
-use crate::backend::etcd::transport::Driver;
+use crate::backend::etcd::reach::{Reach, Role};
 use crate::backend::Notice;
 use crate::options::Options;
 use crate::types::KeyRange;
@@ -49,14 +49,17 @@ impl WatchSink for Told {
 
 /// Messages, each after its length in one byte, and commands between them.
 pub fn stream(mut data: &[u8]) {
-    let endpoints = Endpoints::new(&[], &Options::default(), Driver::Caretaker, None, Weak::new());
-    let endpoints = endpoints.expect("no endpoint");
-    let mut task = Task::new(
-        endpoints,
-        Arc::default(),
-        unbounded_channel().0.downgrade(),
-        unbounded_channel().1,
+    let endpoints = Endpoints::new(
+        &[],
+        &Options::default(),
+        Role::Watches,
+        Reach::unheard(),
+        None,
+        None,
+        Weak::new(),
     );
+    let endpoints = endpoints.expect("no endpoint");
+    let mut task = Task::new(endpoints, Arc::default(), unbounded_channel().1);
     let mut next = 0;
     for (keys, start) in
         [(KeyRange::single("k"), 5), (KeyRange::prefix(b"k"), 6), (KeyRange::single("k"), 7)]
@@ -81,6 +84,9 @@ pub fn stream(mut data: &[u8]) {
         if !answer.is_ok_and(|answer| task.take(WatchResponse(answer)).is_ok()) {
             rejoin(&mut task);
         }
+        for group in std::mem::take(&mut task.again) {
+            task.creation(group);
+        }
         if task.groups.is_empty() {
             return;
         }
@@ -90,16 +96,13 @@ pub fn stream(mut data: &[u8]) {
 /// As when the stream breaks: all watches go on to a new one.
 fn rejoin(task: &mut Task) {
     task.groups.leave_stream(Some("broken"));
-    task.unanswered.clear();
-    for group in task.groups.ids() {
-        task.creation(group);
-    }
+    task.creations();
 }
 
 fn add(task: &mut Task, next: &mut u64, keys: KeyRange, start: i64) {
     let state = Mutex::new(Progress { next: start, ended: false });
     let sink = Arc::new(Told { keys: keys.clone(), state });
-    let wanted = Wanted { keys, start, prev: false, era: 0 };
+    let wanted = Wanted { keys, start, prev: false, era: 0, resumed: false };
     if let Some(group) = task.groups.add(*next, wanted, sink) {
         task.creation(group);
     }

@@ -30,9 +30,10 @@ struct Group {
     confirmed: bool,
     /// Likewise, on this stream or an earlier one.
     begun: bool,
-    /// A revision that it began with and that may be compacted, which the server would
-    /// not say; until that is found out.
-    doubt: Option<i64>,
+    /// Started was told, and no Cut since.
+    told: bool,
+    /// What the server watches from.
+    asked: i64,
     members: Vec<Member>,
     /// Of a revision whose last events are still to come.
     partial: Vec<Event>,
@@ -96,24 +97,18 @@ impl Groups {
         same.push(at);
         self.of_member.insert(id, at);
         let group = Group {
+            begun: wanted.resumed,
             wanted,
             server_id: 0,
             confirmed: false,
-            begun: false,
-            doubt: None,
+            told: false,
+            asked: 0,
             members: vec![member],
             partial: Vec::new(),
             version: None,
         };
         self.all.insert(at, group);
         Some(at)
-    }
-
-    /// The first revision that any of them may have missed, and a key of that one.
-    pub fn oldest_start(&self) -> Option<(Bytes, i64)> {
-        let start = |group: &&Group| group.doubt.unwrap_or(group.wanted.start);
-        let oldest = self.all.values().min_by_key(start)?;
-        Some((oldest.wanted.keys.key.clone(), start(&oldest)))
     }
 
     /// A key of each.
@@ -130,41 +125,39 @@ impl Groups {
         }
     }
 
-    pub fn doubt(&mut self, group: u64) {
-        if let Some(group) = self.all.get_mut(&group) {
-            group.doubt.get_or_insert(group.wanted.start);
-        }
-    }
-
-    /// The revision of a group that is in doubt. Whatever came since, it may have missed
-    /// that one.
-    pub fn doubted(&self, group: u64) -> Option<(Bytes, i64)> {
-        let group = self.all.get(&group)?;
-        Some((group.wanted.keys.key.clone(), group.doubt?))
-    }
-
-    /// Nothing was missed.
-    pub fn clear_doubt(&mut self, group: u64) -> Unneeded {
-        let Some(cleared) = self.all.get_mut(&group) else { return Vec::new() };
-        cleared.doubt = None;
-        self.merge(group)
-    }
-
-    pub fn start(&self, group: u64) -> Option<i64> {
-        self.all.get(&group).map(|group| group.wanted.start)
-    }
-
-    /// What the server is to watch for a group, and by which id.
-    pub fn stand(&mut self, group: u64) -> Option<(i64, Wanted)> {
+    /// What the server is to watch for a group, and by which id, when its store was seen
+    /// at revision `highest`.
+    ///
+    /// What begins in the past begins one revision before that, of which nothing is
+    /// delivered: a server that has compacted a deletion at the very start says neither
+    /// that it is gone nor that it was. What is to come is asked for as it is, because
+    /// of the past the server may tell only 100 ms later.
+    pub fn stand(&mut self, group: u64, highest: i64) -> Option<(i64, Wanted)> {
         let standing = self.all.get_mut(&group)?;
+        self.by_server_id.remove(&standing.server_id);
         self.next_server_id += 1;
         standing.server_id = self.next_server_id;
         self.by_server_id.insert(standing.server_id, group);
-        Some((standing.server_id, standing.wanted.clone()))
+        let start = standing.wanted.start;
+        let is_past = standing.begun || start <= highest;
+        standing.asked = if is_past { (start - 1).max(1) } else { start };
+        Some((standing.server_id, Wanted { start: standing.asked, ..standing.wanted.clone() }))
+    }
+
+    /// Whether the server, whose store had this revision, began with one that was in the
+    /// past already.
+    pub fn may_have_missed(&self, group: u64, revision: i64) -> bool {
+        let missed = |it: &Group| it.asked == it.wanted.start && (2..=revision).contains(&it.asked);
+        self.all.get(&group).is_some_and(missed)
     }
 
     pub fn of_server_id(&self, server_id: i64) -> Option<u64> {
         self.by_server_id.get(&server_id).copied()
+    }
+
+    /// Whether it is, or was, the id of a watch.
+    pub fn has_given(&self, server_id: i64) -> bool {
+        (1..=self.next_server_id).contains(&server_id)
     }
 
     /// The stream is gone, for this reason; none where it is to be made.
@@ -172,8 +165,9 @@ impl Groups {
         self.by_server_id.clear();
         for group in self.all.values_mut() {
             group.partial.clear();
-            let was_confirmed = std::mem::take(&mut group.confirmed);
-            if let Some(why) = why.filter(|_| was_confirmed) {
+            group.confirmed = false;
+            let Some(why) = why else { continue };
+            if std::mem::take(&mut group.told) {
                 for member in &group.members {
                     member.sink.notice(Notice::Cut(why.to_owned()));
                 }
@@ -193,6 +187,7 @@ impl Groups {
         if let Some(group) = self.all.get_mut(&group) {
             group.confirmed = true;
             group.begun = true;
+            group.told = true;
         }
         self.tell(group, |_| Some(Notice::Started))
     }
@@ -289,8 +284,8 @@ impl Groups {
         let mut unneeded = Vec::new();
         let Some((first, others)) = same.split_first() else { return unneeded };
         for other in others {
-            let settled = |it: &&Group| it.confirmed && it.doubt.is_none();
-            let stands = |at| self.all.get(at).filter(settled).map(|it| it.wanted.start);
+            let confirmed = |it: &&Group| it.confirmed;
+            let stands = |at| self.all.get(at).filter(confirmed).map(|it| it.wanted.start);
             if stands(first).is_none() || stands(first) != stands(other) {
                 continue;
             }

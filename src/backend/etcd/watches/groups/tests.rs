@@ -26,7 +26,7 @@ impl Seen {
 }
 
 fn wanted(start: i64) -> Wanted {
-    Wanted { keys: KeyRange::single("k"), start, prev: false, era: 0 }
+    Wanted { keys: KeyRange::single("k"), start, prev: false, era: 0, resumed: false }
 }
 
 fn events(revisions: &[i64]) -> Vec<Event> {
@@ -55,7 +55,7 @@ fn an_answer_in_pieces_gives_whole_revisions() {
 fn watchers_of_one_range_share_a_watch_and_get_what_they_asked_for() {
     let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
     let group = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
-    let (server_id, _) = groups.stand(group).expect("it stands");
+    let (server_id, _) = groups.stand(group, 0).expect("it stands");
     groups.confirm(group);
     assert_eq!(groups.add(2, wanted(7), b.clone()), None);
     groups.events(group, events(&[5, 6, 7]), false);
@@ -69,11 +69,11 @@ fn watchers_of_one_range_share_a_watch_and_get_what_they_asked_for() {
 fn one_that_wants_the_past_catches_up_and_joins() {
     let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
     let first = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
-    groups.stand(first);
+    groups.stand(first, 0);
     groups.confirm(first);
     groups.events(first, events(&[5, 6]), false);
     let late = groups.add(2, wanted(5), b.clone()).expect("another one");
-    let (late_id, _) = groups.stand(late).expect("it stands");
+    let (late_id, _) = groups.stand(late, 0).expect("it stands");
     groups.confirm(late);
     assert!(groups.events(late, events(&[5]), false).is_empty());
     assert_eq!(groups.events(late, events(&[6]), false), [late_id], "its own is not needed");
@@ -97,46 +97,13 @@ fn a_cut_is_told_once_and_a_return_too() {
     let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
     let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
     groups.leave_stream(Some("not yet on it"));
-    groups.stand(group);
+    groups.stand(group, 0);
     groups.confirm(group);
     groups.leave_stream(Some("a"));
     groups.leave_stream(Some("b"));
-    groups.stand(group);
+    groups.stand(group, 0);
     groups.confirm(group);
     assert_eq!(seen.all(), "Started Cut(\"a\") Started");
-}
-
-#[test]
-fn one_that_is_in_doubt_stays_by_itself() {
-    let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
-    let first = groups.add(1, wanted(7), a.clone()).expect("a watch of the server");
-    groups.stand(first);
-    groups.confirm(first);
-    let late = groups.add(2, wanted(5), b.clone()).expect("another one");
-    let (late_id, _) = groups.stand(late).expect("it stands");
-    groups.doubt(late);
-    groups.confirm(late);
-    assert!(groups.events(late, events(&[6]), false).is_empty(), "it may have missed 5");
-    // Whatever comes and goes meanwhile.
-    let start = |(_, start)| start;
-    assert_eq!(
-        (groups.doubted(late).map(start), groups.oldest_start().map(start)),
-        (Some(5), Some(5))
-    );
-    groups.leave_stream(None);
-    groups.doubt(late);
-    assert_eq!(
-        (groups.doubted(late).map(start), groups.oldest_start().map(start)),
-        (Some(5), Some(5))
-    );
-    for group in [first, late] {
-        groups.stand(group);
-        groups.confirm(group);
-    }
-    let late_id = late_id + 2;
-    assert_eq!(groups.clear_doubt(late), [late_id], "its own is not needed");
-    groups.events(first, events(&[8]), false);
-    assert_eq!(b.all(), "Started [6] Started [8]");
 }
 
 #[test]
@@ -151,7 +118,7 @@ fn a_change_that_the_server_left_out_is_noticed() {
     let told = |changes: &[(i64, i64)]| {
         let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
         let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
-        let (server_id, _) = groups.stand(group).expect("it stands");
+        let (server_id, _) = groups.stand(group, 0).expect("it stands");
         let sent = changes.iter().map(|(revision, of)| vec![version(*revision, *of)]);
         let unneeded: Vec<_> = sent.flat_map(|sent| groups.events(group, sent, false)).collect();
         assert_eq!(unneeded, if seen.all().ends_with("Gap") { vec![server_id] } else { vec![] });
