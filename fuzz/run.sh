@@ -7,7 +7,7 @@ work=$1
 seconds=$2
 shift 2
 cd "$(dirname "$0")"
-[ $# -gt 0 ] || set -- options answers stream calls
+[ $# -gt 0 ] || set -- options answers stream srv calls
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # On a stable compiler. With --target, what the build itself runs stays as it is.
@@ -22,7 +22,9 @@ cargo build --release --locked --target "$host" --target-dir "$work"
 for target; do
   echo "--- $target"
   mkdir -p "$work/corpus/$target" "$work/findings"
+  kept=corpus/$target
+  [ -d "$kept" ] || kept=
   "$work/$host/release/$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=60 \
     -max_len=4096 -print_final_stats=1 -artifact_prefix="$work/findings/$target-" \
-    "$work/corpus/$target" "corpus/$target"
+    "$work/corpus/$target" ${kept:+"$kept"}
 done

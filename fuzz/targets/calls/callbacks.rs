@@ -1,31 +1,84 @@
 //! Callbacks, and the data given with them.
 
 use ::hmkv::fuzz::c::*;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::{c_char, c_void, CStr};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+
+thread_local! {
+    static WITHIN: Cell<Within> = const { Cell::new(Within::Nothing) };
+}
+
+/// The call of this thread that may run callbacks of a store with `dispatch=poll`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Within {
+    Nothing,
+    Dispatch,
+    Close,
+}
+
+pub fn within<T>(what: Within, call: impl FnOnce() -> T) -> T {
+    let before = WITHIN.replace(what);
+    let answer = call();
+    WITHIN.set(before);
+    answer
+}
 
 /// Given as userdata. It lives until the end of the input, so that a late callback is
 /// seen as one.
 pub struct Given {
     pub kv: usize,
+    /// The store has `dispatch=poll`.
+    polled: bool,
     pub object: AtomicUsize,
     pub closes_itself: bool,
     pub calls_back: bool,
     /// Nothing may be called from now on.
     over: AtomicBool,
     pub freed: AtomicU32,
+    pub told: Mutex<Told>,
+}
+
+/// What a mirror has told.
+#[derive(Default)]
+pub struct Told {
+    pub keys: BTreeMap<Vec<u8>, Vec<u8>>,
+    revision: i64,
+}
+
+impl Told {
+    unsafe fn note(&mut self, event: &hmkv_event) {
+        const PUT: i32 = hmkv_event_code::HMKV_EVENT_PUT as i32;
+        const DELETE: i32 = hmkv_event_code::HMKV_EVENT_DELETE as i32;
+        if event.revision != 0 {
+            assert!(event.revision >= self.revision, "told of the past");
+            self.revision = event.revision;
+        }
+        if let Some(kv) = unsafe { event.kv.as_ref() } {
+            let (key, value) = unsafe { read_kv(kv) };
+            match event.r#type {
+                PUT => drop(self.keys.insert(key.to_vec(), value.to_vec())),
+                DELETE => assert!(self.keys.remove(key).is_some(), "deleted, and was not there"),
+                other => panic!("a key in an event {other}"),
+            }
+        }
+    }
 }
 
 impl Given {
-    pub fn new(kv: usize, manner: u8) -> Box<Self> {
+    pub fn new(kv: usize, polled: bool, manner: u8) -> Box<Self> {
         Box::new(Self {
             kv,
+            polled,
             object: AtomicUsize::new(0),
             closes_itself: manner % 8 == 1,
             calls_back: manner % 8 > 5,
             over: AtomicBool::new(false),
             freed: AtomicU32::new(0),
+            told: Mutex::default(),
         })
     }
 
@@ -38,7 +91,13 @@ impl Given {
     }
 
     unsafe fn called<'a>(userdata: *mut c_void) -> &'a Self {
+        unsafe { Self::called_in(&[Within::Dispatch], userdata) }
+    }
+
+    unsafe fn called_in<'a>(calls: &[Within], userdata: *mut c_void) -> &'a Self {
         let given = unsafe { &*userdata.cast::<Self>() };
+        let within = WITHIN.get();
+        assert!(!given.polled || calls.contains(&within), "called in {within:?}");
         assert!(!given.over.load(SeqCst), "called after the end");
         assert_eq!(given.freed.load(SeqCst), 0, "called after userdata_free");
         if given.calls_back {
@@ -46,12 +105,18 @@ impl Given {
             let rc = unsafe { hmkv_get(given.kv as *mut hmkv, c"m0".as_ptr(), &mut value) };
             assert_ne!(rc, EINTERNAL);
             unsafe { hmkv_free(value.cast()) };
+            if given.polled {
+                let rc = unsafe { hmkv_dispatch(given.kv as *mut hmkv, 1, ptr::null_mut()) };
+                assert!(rc == EINCALLBACK || rc == EHANDLE, "dispatching inside: {rc}");
+            }
         }
         given
     }
 }
 
 pub const EINTERNAL: i32 = hmkv_status_code::HMKV_EINTERNAL as i32;
+const EINCALLBACK: i32 = hmkv_status_code::HMKV_EINCALLBACK as i32;
+const EHANDLE: i32 = hmkv_status_code::HMKV_EHANDLE as i32;
 
 unsafe fn read_text(text: *const c_char) {
     if !text.is_null() {
@@ -87,6 +152,24 @@ pub unsafe extern "C-unwind" fn event(event: *const hmkv_event, userdata: *mut c
         let watcher = given.object.load(SeqCst);
         if given.closes_itself && watcher != 0 {
             let _ = hmkv_watch_close(watcher as *mut hmkv_watcher);
+        }
+    }
+}
+
+/// Of a mirror.
+pub unsafe extern "C-unwind" fn changed(event: *const hmkv_event, userdata: *mut c_void) {
+    unsafe {
+        let given = Given::called(userdata);
+        read_event(event);
+        given.told.lock().expect("no panic").note(&*event);
+        let mirror = given.object.load(SeqCst) as *mut hmkv_mirror;
+        if mirror.is_null() {
+            return;
+        }
+        let rc = hmkv_mirror_wait(mirror, (*event).revision, 0);
+        assert!(rc == 0 || rc == EHANDLE, "told of what the copy has not: {rc}");
+        if given.closes_itself && hmkv_mirror_close(mirror) == 0 {
+            given.end();
         }
     }
 }
@@ -140,7 +223,7 @@ pub unsafe extern "C-unwind" fn acquired(
     _lock: *mut hmkv_lock,
     userdata: *mut c_void,
 ) {
-    unsafe { Given::called(userdata) };
+    unsafe { Given::called_in(&[Within::Dispatch, Within::Close], userdata) };
     assert_ne!(status, EINTERNAL);
 }
 
@@ -155,7 +238,10 @@ pub unsafe extern "C-unwind" fn state(
     }
 }
 
-pub unsafe extern "C-unwind" fn done(result: *mut hmkv_result, _userdata: *mut c_void) {
+/// Of a store with `dispatch=poll` the userdata is not NULL.
+pub unsafe extern "C-unwind" fn done(result: *mut hmkv_result, userdata: *mut c_void) {
+    let within = WITHIN.get();
+    assert!(userdata.is_null() || within != Within::Nothing, "called in {within:?}");
     unsafe {
         assert_ne!(hmkv_result_status(result), EINTERNAL);
         hmkv_result_free(result);

@@ -54,6 +54,14 @@ impl Input<'_> {
         value.to_vec()
     }
 
+    /// Where an answer is to go: mostly there.
+    pub fn place<T>(&mut self, answer: &mut T) -> *mut T {
+        match self.byte() {
+            250.. => ptr::null_mut(),
+            _ => answer,
+        }
+    }
+
     pub fn text(&mut self, bytes: Vec<u8>) -> Text {
         Text(match self.byte() {
             250.. => None,
@@ -107,7 +115,8 @@ impl Data {
     /// What the library reads of it.
     pub fn bytes(&self) -> Option<&[u8]> {
         let buffer = self.buffer.as_deref().unwrap_or_default();
-        let buffer = if self.len == usize::MAX { &buffer[..buffer.len() - 1] } else { buffer };
+        let buffer =
+            if self.len == usize::MAX { &buffer[..buffer.len().saturating_sub(1)] } else { buffer };
         (self.legal || self.len == 0).then_some(buffer)
     }
 }
@@ -177,6 +186,12 @@ impl<T: Copy> Opts<T> {
 
     pub fn pointer(&self) -> *const T {
         self.given.unwrap_or(ptr::null())
+    }
+
+    /// By their size and their place.
+    pub fn is_readable(&self) -> bool {
+        let size = unsafe { self.pointer().cast::<usize>().read_unaligned() };
+        size == size_of::<T>() && self.pointer().is_aligned()
     }
 }
 

@@ -3,8 +3,15 @@
 #![no_main]
 
 mod callbacks;
+mod event_loop;
+mod faults;
 mod input;
+mod leases;
+mod mirror;
 mod model;
+mod others;
+mod requests;
+mod watches;
 mod world;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| world::run(data));

@@ -73,7 +73,16 @@ impl Model {
         (!self.all_loose && !self.loose.contains(key)).then(|| self.keys.get(key))
     }
 
-    pub fn is_certain(&self) -> bool {
-        !self.all_loose
+    /// What is there of the keys that begin with this, against what must be.
+    pub fn check(&self, prefix: &[u8], there: &BTreeMap<Vec<u8>, Vec<u8>>) {
+        if self.all_loose {
+            return;
+        }
+        for (key, value) in self.keys.iter().filter(|(key, _)| key.starts_with(prefix)) {
+            assert_eq!(there.get(key), Some(value), "{}", key.escape_ascii());
+        }
+        for key in there.keys().filter(|key| key.starts_with(b"m")) {
+            assert_ne!(self.holds(key), Some(None), "{}", key.escape_ascii());
+        }
     }
 }

@@ -1,0 +1,69 @@
+//! Lies about leases: nobody relies on a lease that is not there.
+
+use crate::client::{Use, EINDETERMINATE, EUNAVAIL, OK, PATIENCE, TIMEOUT};
+use crate::world::{GRANT, KEEP_ALIVE};
+use crate::{Scene, MEMORY};
+use etcd_client::proto::{PbLeaseGrantResponse, PbLeaseKeepAliveResponse};
+use std::time::{Duration, Instant};
+
+fn grants_fail(lie: fn(&mut PbLeaseGrantResponse)) {
+    let scene = Scene::begin();
+    let used = Use::now();
+    scene.server.lie(GRANT, lie);
+    let begin = Instant::now();
+    let status = scene.kv.grant(2000).map_or_else(|status| status, |_| OK);
+    assert!([EUNAVAIL, EINDETERMINATE].contains(&status), "{status}");
+    assert!(begin.elapsed() < TIMEOUT + PATIENCE, "{:?}", begin.elapsed());
+    assert_ne!(scene.kv.lock(), OK, "no lock without a lease");
+    used.check_idle();
+    used.check_memory(MEMORY);
+    scene.server.behave();
+    assert!(scene.kv.grant(2000).is_ok_and(|lease| lease.left_ms() > 0));
+    assert_eq!((scene.kv.lock(), scene.kv.unlock()), (OK, OK));
+    scene.recovers();
+}
+
+#[test]
+fn a_grant_of_another_lease_is_none() {
+    grants_fail(|answer| answer.id += 1);
+}
+
+#[test]
+fn a_grant_of_no_time_is_none() {
+    grants_fail(|answer| answer.ttl = -5);
+    grants_fail(|answer| answer.ttl = 0);
+}
+
+#[test]
+fn a_grant_with_an_error_inside_is_none() {
+    grants_fail(|answer| answer.error = "no".into());
+}
+
+/// The lease is lost in its time, and not held for alive.
+fn renewals_fail(lie: fn(&mut PbLeaseKeepAliveResponse)) {
+    let scene = Scene::begin();
+    let used = Use::now();
+    let Ok(lease) = scene.kv.grant(2000) else { panic!("no lease") };
+    scene.server.lie(KEEP_ALIVE, lie);
+    let end = Instant::now() + Duration::from_millis(2000) + PATIENCE;
+    while lease.left_ms() > 0 {
+        assert!(Instant::now() < end, "it is still held for alive");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    used.check_idle();
+    used.check_memory(MEMORY);
+    drop(lease);
+    scene.server.behave();
+    assert!(scene.kv.grant(2000).is_ok());
+    scene.recovers();
+}
+
+#[test]
+fn a_renewal_of_another_lease_is_none() {
+    renewals_fail(|answer| answer.id += 1);
+}
+
+#[test]
+fn a_renewal_by_a_negative_time_is_none() {
+    renewals_fail(|answer| answer.ttl = -5);
+}
