@@ -154,8 +154,8 @@ static void *run(void *arg)
     struct candidate *me = arg;
     do {
         printf("%s: stands by\n", me->name);
-        /* Keeps its place in the queue, for as long as it takes. Closing the
-         * store ends the wait. */
+        /* Waits as long as it takes; after an outage longer than its lease at
+         * the end of the queue again. Closing the store ends the wait. */
         hmkv_status rc = hmkv_dist_lock(me->kv);
         if (rc == HMKV_ECLOSED || rc == HMKV_EHANDLE)
             break;

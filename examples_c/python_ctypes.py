@@ -86,9 +86,9 @@ class Store:
         return self
 
     def __exit__(self, *_):
-        # From now on no callback runs.
-        self.lib.hmkv_close(self.handle)
-        self.callbacks.clear()
+        # From now on no callback runs, unless one still does.
+        if self.lib.hmkv_close(self.handle) != TIMED_OUT:
+            self.callbacks.clear()
 
     def check(self, status):
         if status < 0:

@@ -194,7 +194,7 @@ static void on_event(const hmkv_event *event, void *userdata)
 {
     (void)userdata;
     switch (event->type) {
-    case HMKV_EVENT_PUT: /* `prev` is NULL in a snapshot, and after some RESYNCs */
+    case HMKV_EVENT_PUT: /* `prev` is NULL in a snapshot and in a resync */
         print_change(event->prev ? '~' : '+', event->kv);
         break;
     case HMKV_EVENT_DELETE:

@@ -113,8 +113,9 @@ class Etcd:
         self.address = address
 
     def ctl(self, *arguments):
-        command = ["etcdctl", f"--endpoints={self.address}", *arguments]
-        environment = {**os.environ, "ETCDCTL_API": "3"}
+        program = os.environ.get("ETCDCTL") or "etcdctl"
+        command = [program, f"--endpoints={self.address}", *arguments]
+        environment = {**os.environ}
         environment.pop("ETCDCTL_ENDPOINTS", None)  # may not be given twice
         return subprocess.run(
             command, env=environment, check=True, timeout=30, stdout=subprocess.PIPE, text=True
@@ -165,7 +166,7 @@ class Server:
 
     def start(self, seconds=60):
         print("-- etcd starts", flush=True)
-        command = ["etcd", "--name", "own", "--data-dir", self.directory.name]
+        command = [os.environ.get("ETCD") or "etcd", "--name", "own", "--data-dir", self.directory.name]
         for flag, url in (
             ("--listen-client-urls", self.endpoint),
             ("--advertise-client-urls", self.endpoint),
@@ -188,6 +189,12 @@ class Server:
             except subprocess.SubprocessError:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     fail("etcd does not answer")
+
+    def stop(self):
+        """It hangs: connected, and silent. When this returns all its threads are stopped."""
+        print("-- SIGSTOP to etcd", flush=True)
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def kill(self):
         print("-- kill -9 etcd", flush=True)
