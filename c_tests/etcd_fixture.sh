@@ -4,7 +4,6 @@
 set -u
 action=${1:-} dir=${2:-}
 : "${ETCD:=etcd}" "${ETCDCTL:=etcdctl}"
-export ETCDCTL_API=3
 
 if [ -z "$dir" ]; then
   echo "usage: $0 start|stop DIR" >&2

@@ -219,7 +219,7 @@ static void *keep_being_refused(void *calls) {
     CHECK_STATUS(HMKV_EAUTH, hmkv_get(kv, "daemon/key", &value));
     FINISH(HMKV_EAUTH, hmkv_put(kv, "daemon/key", HMKV_NTS, "value", HMKV_NTS, NULL));
     FINISH(HMKV_EAUTH, hmkv_ping(kv));
-    usleep(200);
+    poll_pause();
   }
   return NULL;
 }
@@ -246,7 +246,7 @@ static void a_wrong_password_is_refused_without_a_storm(void) {
     CHECK_STATUS(HMKV_EAUTH, hmkv_temp_key(kv, "daemon/temp"));
     CHECK_STATUS(HMKV_EAUTH, hmkv_dist_lock(kv));
     CHECK_STATUS(HMKV_EAUTH, hmkv_lock_acquire(kv, "daemon/l", NULL, NULL, NULL, &lock));
-    usleep(1000);
+    poll_pause();
   }
   atomic_store(&stop, true);
   for (int i = 0; i < THREADS; i++) join_thread(threads[i]);

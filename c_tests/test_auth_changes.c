@@ -9,15 +9,18 @@
 #include "test.h"
 
 static struct server server;
+static struct states states;
 static hmkv *kv;
 
 static void begin(void) {
+  states = (struct states)STATES_NONE;
   kv = NULL;
 }
 
 static void end(void) {
   if (kv) close_store(kv);
   auth_stop(&server);
+  states_free(&states);
 }
 
 static void open_with_role(enum token_kind kind, const char *options) {
@@ -44,7 +47,7 @@ static void the_password_file_is_read_at_each_authentication(enum token_kind kin
   CHECK_OK(hmkv_store(kv, "daemon/watched", "1"));
   /* It is changed before the file is: a while without success, and no end. */
   auth_change_password(&server, "daemon", "third");
-  usleep((TOKEN_SECONDS + 1) * 1000 * 1000);
+  WAIT_UNTIL(hmkv_store(kv, "daemon/other", "refused") == HMKV_EAUTH);
   CHECK_STATUS(HMKV_EAUTH, hmkv_store(kv, "daemon/watched", "refused"));
   auth_file(&server, "third\r\n");
   WAIT_UNTIL(hmkv_store(kv, "daemon/watched", "2") == HMKV_OK);
@@ -77,7 +80,7 @@ static void a_watch_outlives_a_time_without_a_password(void) {
                            &watcher));
   auth_file(&server, "wrong");
   server_kill(&server);
-  usleep((TOKEN_SECONDS + 1) * 1000 * 1000);
+  HOLDS_FOR((TOKEN_SECONDS + 1) * 1000, recorder_count(&recorder) == 0);
   server_restart(&server);
   etcdctl_at(server.endpoint, "put", "daemon/watched", "meanwhile", NULL);
   WAIT_UNTIL(hmkv_store(kv, "daemon/other", "refused") == HMKV_EAUTH);
@@ -113,7 +116,7 @@ static void a_role_that_is_revoked(enum token_kind kind) {
     CHECK_STATUS(HMKV_EDENIED, hmkv_lock_acquire(kv, "daemon/other", NULL, NULL, NULL, &other));
     CHECK_STATUS(HMKV_EDENIED, hmkv_watch_cb(kv, "daemon/key", 3, events_record, &events, &watcher));
     FINISH(HMKV_EDENIED, hmkv_remove(kv, "daemon/key", HMKV_NTS, NULL));
-    usleep(1000);
+    poll_pause();
   }
   long count = auth_count(&server) - before;
   printf("%" PRId64 " rounds of calls, %ld authentications\n", calls, count);
@@ -151,6 +154,82 @@ static void a_watch_that_is_denied_ends_when_its_stream_is_made_anew(void) {
   recorder_free(&kept);
 }
 
+static void revoke_lease_of(const char *key) {
+  etcdctl_at(server.endpoint, "lease", "revoke", text("%" PRIx64, lease_of(kv, key)), NULL);
+}
+
+static long transactions(void) {
+  return server_metric(&server, "grpc_server_started_total{grpc_method=\"Txn\","
+                                "grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"}");
+}
+
+static void a_temporary_key_that_is_denied_is_lost_and_holds_up_no_other(void) {
+  open_with_role(SIMPLE_TOKENS, "timeout=5s temp_ttl=30s password=first");
+  etcdctl_at(server.endpoint, "role", "add", "more", NULL);
+  etcdctl_at(server.endpoint, "role", "grant-permission", "more", "readwrite", "another", NULL);
+  etcdctl_at(server.endpoint, "user", "grant-role", "daemon", "more", NULL);
+  CHECK_OK(hmkv_on_state(kv, states_record, &states));
+  CHECK_OK(hmkv_temp_key(kv, "another"));
+  CHECK_OK(hmkv_temp_key(kv, "daemon/temp"));
+  etcdctl_at(server.endpoint, "user", "revoke-role", "daemon", "more", NULL);
+  revoke_lease_of("daemon/temp");
+  WAIT_UNTIL(states_count(&states, HMKV_STATE_TEMP_KEY_RESTORED, "daemon/temp") == 1);
+  WAIT_UNTIL(states_count(&states, HMKV_STATE_TEMP_KEY_LOST, "another") == 1);
+  CHECK_VALUE(kv, "daemon/temp", "1");
+  /* Nor is it tried for ever, nor when it is allowed again. */
+  long before = transactions();
+  etcdctl_at(server.endpoint, "user", "grant-role", "daemon", "more", NULL);
+  HOLDS_FOR(1500, states_total(&states) == 3);
+  CHECK_INT(before, transactions());
+  CHECK(!has_key(kv, "another"));
+}
+
+/* ---- watches that the library has of its own ---- */
+
+static long watches(void) { return server_metric(&server, "etcd_debugging_mvcc_watcher_total"); }
+
+/* The role goes, the stream breaks, and the role comes back. */
+static void locks_and_temporary_keys_are_watched_again_after_a_denial(void) {
+  struct recorder recorder = RECORDER;
+  struct told told = {0};
+  hmkv_watcher *watcher = NULL;
+  open_with_role(SIMPLE_TOKENS, "timeout=20s lock_ttl=60s temp_ttl=60s password=first");
+  CHECK_OK(hmkv_on_state(kv, states_record, &states));
+  CHECK_OK(hmkv_temp_key(kv, "daemon/temp"));
+  CHECK_OK(hmkv_temp_key(kv, "daemon/kept"));
+  CHECK_OK(hmkv_dist_lock(kv));
+  hmkv_lock *lock = take_with(
+      kv, "daemon/named", HMKV_LOCK_OPTS(.wait_ms = HMKV_TRY, .ttl_ms = 60000), &told);
+  const char *dist = queue_key(kv, "daemon/dist", 0), *named = queue_key(kv, "daemon/named", 0);
+  CHECK_OK(hmkv_watch_open(kv, "daemon/x", HMKV_NTS, NULL, recorder_event, &recorder, &watcher));
+  etcdctl_at(server.endpoint, "user", "revoke-role", "daemon", "role of daemon", NULL);
+  server_kill(&server);
+  server_restart(&server);
+  recorder_wait(&recorder, 1);
+  CHECK_STATUS(HMKV_EDENIED, recorder_at(&recorder, 0).status);
+  WAIT_UNTIL(watches() == 0);
+  etcdctl_at(server.endpoint, "del", dist, NULL);
+  HOLDS_FOR(1000, watches() == 0 && states_total(&states) == 0);
+  etcdctl_at(server.endpoint, "user", "grant-role", "daemon", "role of daemon", NULL);
+  WAIT_UNTIL(states_count(&states, HMKV_STATE_LOCK_LOST, "daemon/dist") == 1);
+  CHECK_STATUS(HMKV_ELOST, hmkv_dist_unlock(kv));
+  WAIT_UNTIL(watches() == 3);
+  CHECK(told_nothing(&told));
+  CHECK(hmkv_lock_left_ms(lock) > 0);
+  etcdctl_at(server.endpoint, "del", named, NULL);
+  etcdctl_at(server.endpoint, "del", "daemon/temp", NULL);
+  WAIT_UNTIL(told_once(&told));
+  CHECK_INT(0, hmkv_lock_left_ms(lock));
+  CHECK_STATUS(HMKV_ELOST, hmkv_lock_release(lock));
+  /* What was deleted is not created again. */
+  WAIT_UNTIL(watches() == 1);
+  revoke_lease_of("daemon/kept");
+  WAIT_UNTIL(states_count(&states, HMKV_STATE_TEMP_KEY_RESTORED, "daemon/kept") == 1);
+  CHECK(!has_key(kv, "daemon/temp"));
+  CHECK_OK(hmkv_watch_close(watcher));
+  recorder_free(&recorder);
+}
+
 /* ---- whether anybody is asked ---- */
 
 static void a_user_of_a_server_that_asks_nobody_is_asked_later(void) {
@@ -176,7 +255,7 @@ static void changes_of_other_users_disturb_nothing(enum token_kind kind) {
   hmkv_watcher *watchers[4];
   int64_t worst = 0;
   open_with_role(kind, "timeout=5s password=first");
-  hmkv_lease *lease = lease_new(kv, 2000, &told);
+  hmkv_lease *lease = lease_new(kv, 5000, &told);
   for (int i = 0; i < 4; i++) {
     etcdctl_at(server.endpoint, "role", "add", text("other role %d", i), NULL);
     CHECK_OK(hmkv_watch_open(kv, text("daemon/%d", i), HMKV_NTS, NULL, recorder_event, &recorder,
@@ -212,6 +291,8 @@ static const struct test tests[] = {
     ETCD_ONLY(who_lost_the_role_is_denied_simple),
     ETCD_ONLY(who_lost_the_role_is_denied_signed),
     ETCD_ONLY(a_watch_that_is_denied_ends_when_its_stream_is_made_anew),
+    ETCD_ONLY(a_temporary_key_that_is_denied_is_lost_and_holds_up_no_other),
+    ETCD_ONLY(locks_and_temporary_keys_are_watched_again_after_a_denial),
     ETCD_ONLY(a_user_of_a_server_that_asks_nobody_is_asked_later),
     ETCD_ONLY(changes_of_other_users_disturb_nothing_simple),
     ETCD_ONLY(changes_of_other_users_disturb_nothing_signed),

@@ -17,6 +17,8 @@ struct data {
 static hmkv *kv;
 static const char *keys[KEYS];
 static atomic_bool stop;
+static atomic_llong rounds_done;
+static atomic_int threads_done;
 
 static void begin(void) {
   kv = open_store("timeout=30s");
@@ -57,7 +59,8 @@ static void *change_keys(void *seed_pointer) {
 
 static void *watch_and_cancel(void *seed_pointer) {
   unsigned seed = *(unsigned *)seed_pointer;
-  for (int i = 0; i < rounds(500, 40); i++) {
+  int64_t times = test_number("--rounds", THREADS * rounds(500, 40)) / THREADS;
+  for (int64_t i = 0; i < times; i++) {
     struct data *data = calloc(1, sizeof *data);
     CHECK(data);
     data->magic = ALIVE;
@@ -75,11 +78,22 @@ static void *watch_and_cancel(void *seed_pointer) {
     CHECK_STATUS(HMKV_EHANDLE, hmkv_watch_cb_cancel(watcher));
     memset(data, 0xdd, sizeof *data);
     free(data);
+    atomic_fetch_add(&rounds_done, 1);
   }
+  atomic_fetch_add(&threads_done, 1);
   return NULL;
 }
 
-static void two_thousand_cancels_at_random_moments(void) {
+/* However long it takes, as long as it goes on. */
+static void wait_for_the_cancellers(void) {
+  while (atomic_load(&threads_done) < THREADS) {
+    long long before = atomic_load(&rounds_done);
+    WAIT_UNTIL(atomic_load(&rounds_done) > before || atomic_load(&threads_done) == THREADS);
+  }
+}
+
+/* `--rounds` has how many, 2,000 where it is not given. */
+static void thousands_of_cancels_at_random_moments(void) {
   unsigned base = (unsigned)test_number("--seed", (int64_t)now_ms());
   printf(" (seed %u)", base);
   unsigned seeds[THREADS + 2];
@@ -87,6 +101,7 @@ static void two_thousand_cancels_at_random_moments(void) {
   for (int i = 0; i < THREADS + 2; i++) seeds[i] = base + (unsigned)i * 7919;
   for (int i = 0; i < 2; i++) writers[i] = start_thread(change_keys, &seeds[i]);
   for (int i = 0; i < THREADS; i++) cancellers[i] = start_thread(watch_and_cancel, &seeds[2 + i]);
+  wait_for_the_cancellers();
   for (int i = 0; i < THREADS; i++) join_thread(cancellers[i]);
   atomic_store(&stop, true);
   for (int i = 0; i < 2; i++) join_thread(writers[i]);
@@ -158,7 +173,7 @@ static void closing_while_callbacks_run_frees_all_userdata(void) {
 }
 
 static const struct test tests[] = {
-    BOTH(two_thousand_cancels_at_random_moments),
+    BOTH(thousands_of_cancels_at_random_moments),
     BOTH(of_many_cancels_at_once_one_finds_it),
     BOTH(closing_while_callbacks_run_frees_all_userdata),
 };

@@ -1,7 +1,7 @@
 /* The library loaded and unloaded by dlopen() and dlclose(), again and again, with a
  * store used in between, and once with one left open.
  *
- *     test_dlopen LIBRARY ENDPOINT */
+ *     test_dlopen LIBRARY ENDPOINT [TIMES] */
 #include <hmkv.h>
 
 #include <dlfcn.h>
@@ -47,7 +47,8 @@ static void load_and_use(const char *path, const char *endpoint, int close_it) {
 
 int main(int argc, char **argv) {
   static char line[1024];
-  CHECK(argc == 3);
+  CHECK(argc == 3 || argc == 4);
+  int times = argc == 4 ? atoi(argv[3]) : 1000;
   const char *endpoint = argv[2];
   if (endpoint[0] == '@') {
     FILE *file = fopen(endpoint + 1, "r");
@@ -56,7 +57,7 @@ int main(int argc, char **argv) {
     line[strcspn(line, "\n")] = '\0';
     endpoint = line;
   }
-  for (int i = 0; i < 50; i++) load_and_use(argv[1], endpoint, 1);
+  for (int i = 0; i < times; i++) load_and_use(argv[1], endpoint, 1);
   load_and_use(argv[1], endpoint, 0); /* its threads go on after dlclose() */
   return 0;
 }

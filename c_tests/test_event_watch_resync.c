@@ -189,7 +189,7 @@ static void changes_of_a_cut_are_delivered_after_it(void) {
   recorder_wait(&recorder, 2);
   while_cut(change_all, false);
   WAIT_UNTIL(hmkv_store(kv, "k/last", "value") == HMKV_OK);
-  WAIT_UNTIL(recorder_last_of(&recorder, "k/last").type == PUT);
+  recorder_wait_put(&recorder, "k/last", "value");
   CHECK_OK(hmkv_watch_close(watcher));
   check_states();
   recorder_check_order(&recorder);
@@ -214,7 +214,7 @@ static void what_is_compacted_in_a_cut_is_delivered_as_the_difference(void) {
   CHECK_STR("", told_of("k/4", 11));
   CHECK_STR("P", told_of("k/new", 11));
   WAIT_UNTIL(hmkv_store(kv, "k/last", "value") == HMKV_OK);
-  WAIT_UNTIL(recorder_last_of(&recorder, "k/last").type == PUT);
+  recorder_wait_put(&recorder, "k/last", "value");
   CHECK_OK(hmkv_watch_close(watcher));
   check_states();
   CHECK_INT(1, recorder_count_of(&recorder, RESYNC));
@@ -229,10 +229,10 @@ static void a_store_that_was_replaced_is_resynced(void) {
   server_restart(&own.server); /* its revisions begin anew */
   WAIT_UNTIL(hmkv_store(kv, "k/3", "new") == HMKV_OK);
   WAIT_UNTIL(recorder_count_of(&recorder, RESYNC) == 1);
-  WAIT_UNTIL(strcmp(recorder_last_of(&recorder, "k/3").kv.value, "new") == 0);
+  recorder_wait_put(&recorder, "k/3", "new");
   recorder_check_view(&recorder, kv, "k/");
   change_put(kv, "k/4", "and it goes on");
-  WAIT_UNTIL(strcmp(recorder_last_of(&recorder, "k/4").kv.value, "and it goes on") == 0);
+  recorder_wait_put(&recorder, "k/4", "and it goes on");
   CHECK_OK(hmkv_watch_close(watcher));
   recorder_check_view(&recorder, kv, "k/");
 }
@@ -297,7 +297,7 @@ static void nothing_is_lost_or_doubled_across_cuts(void) {
   changer_stop(&changer);
   change_put(kv, "k/last", "value");
   WAIT_UNTIL(recorder_last_of(&witness, "k/last").type == PUT);
-  WAIT_UNTIL(recorder_last_of(&recorder, "k/last").type == PUT);
+  recorder_wait_put(&recorder, "k/last", "value");
   size_t count = recorder_count(&witness);
   recorder_pull(&pulled, puller, count + 1);
   CHECK_INT(count + 1, recorder_count(&recorder)); /* and SYNCED */

@@ -264,7 +264,7 @@ static void with_end_the_watch_ends_after_what_waits(void) {
     CHECK_STATUS(HMKV_ETOOLARGE, last.status);
     /* Eight, the one that did not fit, and that which the callback had. A server may put
      * more into one answer. */
-    CHECK(count - 1 >= 8 && count - 1 <= (on_etcd() ? 50 : 9) + (size_t)push);
+    CHECK(count - 1 >= 8 && count - 1 <= (on_etcd() ? 99 : 9) + (size_t)push);
     recorder_check_equal(&recorder, 0, &witness, 0, count - 1);
     for (int i = 0; i < 20; i++) change_put(kv, prefix, "nobody hears of this");
     for (int i = 0; i < 3 && !push; i++) {
@@ -289,7 +289,8 @@ static void with_end_a_watch_that_is_late_at_once_opens_all_the_same(void) {
                              NULL, NULL, &watcher));
     const hmkv_event *event = NULL;
     CHECK_OK(hmkv_watch_next(watcher, patience_ms(), &event));
-    CHECK(event->type == PUT || event->type == DELETE);
+    /* The snapshot may be empty. */
+    CHECK(event->type == PUT || event->type == DELETE || event->type == HMKV_EVENT_SYNCED);
     CHECK_OK(hmkv_watch_close(watcher));
   }
   changer_stop(&changer);
@@ -363,14 +364,14 @@ static void a_slow_consumer_has_bounded_memory(void) {
   for (size_t i = 0; i < values; i++)
     change_done(hmkv_put(own.kv, text("k/%03zu", i), HMKV_NTS, value, SIZE, NULL));
   /* 16 MiB may wait for each of them, and some more is on its way. */
-  if (!under_valgrind()) CHECK(resident_bytes() < before + 120 * MEBI);
+  if (memory_is_its_own()) CHECK(resident_bytes() < before + 120 * MEBI);
   for (size_t i = 0; i < values; i++) {
     const hmkv_event *event = NULL;
     CHECK_OK(hmkv_watch_next(slow[0], patience_ms(), &event));
     if (i > 0) CHECK_STR(text("k/%03zu", i - 1), event->kv->key);
     CHECK_INT(SIZE, event->kv->value_len);
     CHECK(memcmp(value, event->kv->value, SIZE) == 0);
-    if (!under_valgrind()) CHECK(resident_bytes() < before + 200 * MEBI);
+    if (memory_is_its_own()) CHECK(resident_bytes() < before + 200 * MEBI);
   }
   free(value);
   for (int i = 0; i < 3; i++) CHECK_OK(hmkv_watch_close(slow[i]));

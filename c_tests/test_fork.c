@@ -13,6 +13,7 @@ static hmkv *kv;
 static hmkv_watcher *watcher;
 static struct events events;
 static hmkv_watcher *pulled;
+static hmkv_mirror *mirror;
 static hmkv_lease *lease;
 static hmkv_lock *lock;
 
@@ -21,6 +22,7 @@ static void begin(void) {
   events = (struct events)EVENTS_OF(unique("watched"));
   CHECK_OK(hmkv_watch_cb(kv, events.key, 3, events_record, &events, &watcher));
   CHECK_OK(hmkv_watch_open(kv, events.key, HMKV_NTS, NULL, NULL, NULL, &pulled));
+  CHECK_OK(hmkv_mirror_open(kv, events.key, HMKV_NTS, NULL, NULL, &mirror));
   CHECK_OK(hmkv_lease_grant(kv, 60000, NULL, NULL, &lease));
   CHECK_OK(hmkv_lock_acquire(kv, unique("named"), NULL, NULL, NULL, &lock));
 }
@@ -36,6 +38,7 @@ static void use_inherited_handles(void *unused) {
   every_call_answers(kv, HMKV_EFORKED); /* its close too */
   every_watcher_call_answers(watcher, HMKV_EFORKED);
   every_watcher_call_answers(pulled, HMKV_EFORKED);
+  every_mirror_call_answers(mirror, HMKV_EFORKED);
   every_lease_call_answers(lease, HMKV_EFORKED);
   every_lock_call_answers(kv, lock, HMKV_EFORKED);
   CHECK(*hmkv_errmsg());
@@ -108,12 +111,12 @@ static void use_both(void *unused) {
   close_store(own);
 }
 
-/* Half of the children live on beside the next one. */
-static void fifty_forks_while_eight_threads_are_inside_calls(void) {
+/* Half of the children live on beside the next one. `--forks` has how many there are. */
+static void many_forks_while_eight_threads_are_inside_calls(void) {
   enum { WORKERS = 8 };
   struct load load;
   struct control control;
-  int times = rounds(50, 6);
+  int times = (int)test_number("--forks", rounds(50, 6));
   control_start(&control);
   load_start(&load, kv, WORKERS);
   (void)load_take_longest_ms(&load);
@@ -169,7 +172,7 @@ static const struct test tests[] = {
     BOTH(inherited_handles_answer_forked_at_once),
     BOTH(a_fresh_open_in_the_child_works),
     BOTH(a_child_of_the_child_is_refused_too),
-    BOTH(fifty_forks_while_eight_threads_are_inside_calls),
+    BOTH(many_forks_while_eight_threads_are_inside_calls),
     BOTH(a_child_of_a_parent_without_a_store_may_open_one),
     BOTH(a_child_may_exit_with_inherited_handles),
 };

@@ -17,6 +17,8 @@ static void bad_store(hmkv *bad) { every_call_answers(bad, HMKV_EHANDLE); }
 
 static void bad_watcher(hmkv_watcher *bad) { every_watcher_call_answers(bad, HMKV_EHANDLE); }
 
+static void bad_mirror(hmkv_mirror *bad) { every_mirror_call_answers(bad, HMKV_EHANDLE); }
+
 static void bad_lease(hmkv_lease *bad) { every_lease_call_answers(bad, HMKV_EHANDLE); }
 
 static void bad_lock(hmkv_lock *bad) { every_lock_call_answers(kv, bad, HMKV_EHANDLE); }
@@ -25,6 +27,7 @@ static void bad_lock(hmkv_lock *bad) { every_lock_call_answers(kv, bad, HMKV_EHA
 static void bad_handle(void *bad) {
   bad_store(bad);
   bad_watcher(bad);
+  bad_mirror(bad);
   bad_lease(bad);
   bad_lock(bad);
 }
@@ -34,6 +37,7 @@ static void null_handles(void) { bad_handle(NULL); }
 /* One of each kind, made by `of`. */
 struct children {
   hmkv_watcher *watcher, *pulled, *observer;
+  hmkv_mirror *mirror;
   hmkv_lease *lease;
   hmkv_lock *lock;
 };
@@ -48,6 +52,7 @@ static struct children children_of(hmkv *of, struct events *events) {
   CHECK_OK(hmkv_watch_cb(of, events->key, 3, events_record, events, &new.watcher));
   CHECK_OK(hmkv_watch_open(of, events->key, HMKV_NTS, NULL, NULL, NULL, &new.pulled));
   CHECK_OK(hmkv_lock_observe(of, name, ignore_event, NULL, &new.observer));
+  CHECK_OK(hmkv_mirror_open(of, events->key, HMKV_NTS, NULL, NULL, &new.mirror));
   CHECK_OK(hmkv_lease_grant(of, 60000, NULL, NULL, &new.lease));
   CHECK_OK(hmkv_lock_acquire(of, name, NULL, NULL, NULL, &new.lock));
   return new;
@@ -57,6 +62,7 @@ static void retire(const struct children *old) {
   CHECK_OK(hmkv_watch_cb_cancel(old->watcher));
   CHECK_OK(hmkv_watch_close(old->pulled));
   CHECK_OK(hmkv_watch_close(old->observer));
+  CHECK_OK(hmkv_mirror_close(old->mirror));
   CHECK_OK(hmkv_lease_close(old->lease, true));
   CHECK_OK(hmkv_lock_release(old->lock));
 }
@@ -65,6 +71,7 @@ static void all_are_bad(const struct children *old) {
   bad_handle(old->watcher);
   bad_handle(old->pulled);
   bad_handle(old->observer);
+  bad_handle(old->mirror);
   bad_handle(old->lease);
   bad_handle(old->lock);
 }
@@ -132,6 +139,7 @@ static void each_single_bit_of_a_handle_counts(void) {
     bad_store((hmkv *)((uintptr_t)kv ^ flip));
     hmkv_watcher *other = (hmkv_watcher *)((uintptr_t)children.watcher ^ flip);
     if (other != children.pulled && other != children.observer) bad_watcher(other);
+    bad_mirror((hmkv_mirror *)((uintptr_t)children.mirror ^ flip));
     bad_lease((hmkv_lease *)((uintptr_t)children.lease ^ flip));
     bad_lock((hmkv_lock *)((uintptr_t)children.lock ^ flip));
   }
@@ -151,6 +159,7 @@ static void random_bits(void) {
     CHECK_STATUS(HMKV_EHANDLE, hmkv_get((hmkv *)bits, "key", &value));
     CHECK(value == NULL);
     bad_watcher((hmkv_watcher *)bits);
+    bad_mirror((hmkv_mirror *)bits);
     bad_lease((hmkv_lease *)bits);
     bad_lock((hmkv_lock *)bits);
   }
@@ -160,13 +169,14 @@ static void a_handle_of_one_kind_is_none_of_another(void) {
   struct events events = EVENTS_OF(unique("key"));
   struct children children = children_of(kv, &events);
   void *const handles[] = {kv, children.watcher, children.pulled, children.observer,
-                           children.lease, children.lock};
-  for (int i = 0; i < 6; i++) {
+                           children.mirror, children.lease, children.lock};
+  for (int i = 0; i < 7; i++) {
     for (int j = 0; j < i; j++) CHECK(handles[i] != handles[j]);
     if (i != 0) bad_store(handles[i]);
     if (i < 1 || i > 3) bad_watcher(handles[i]);
-    if (i != 4) bad_lease(handles[i]);
-    if (i != 5) bad_lock(handles[i]);
+    if (i != 4) bad_mirror(handles[i]);
+    if (i != 5) bad_lease(handles[i]);
+    if (i != 6) bad_lock(handles[i]);
   }
   CHECK_OK(hmkv_store(kv, events.key, "value"));
   events_wait(&events, 1);

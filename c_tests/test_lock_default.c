@@ -16,11 +16,8 @@ static void the_default_name_is_hbtd_dist_lock(void) {
 }
 
 static struct process start_etcdctl_lock(const char *command) {
-  const char *program = getenv("ETCDCTL");
-  const char *const argv[] = {program && *program ? program : "etcdctl", "--endpoints",
-                              test_endpoint(), "lock", HMKV_DIST_LOCK_KEY, command,
-                              command ? "locked" : NULL, NULL};
-  setenv("ETCDCTL_API", "3", 1);
+  const char *const argv[] = {etcdctl_program(), "--endpoints", test_endpoint(), "lock",
+                              HMKV_DIST_LOCK_KEY, command, command ? "locked" : NULL, NULL};
   return process_start(argv, KEEP_STDERR);
 }
 

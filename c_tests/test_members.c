@@ -3,6 +3,7 @@
 #include "cluster.h"
 #include "events.h"
 #include "process.h"
+#include "proxy.h"
 #include "test.h"
 
 static struct cluster cluster;
@@ -80,8 +81,7 @@ static void without_sync_only_those_given_are_asked(void) {
 
 /* False while the cluster is too young for that. */
 static bool remove_member(const char *endpoint, const char *id) {
-  const char *const argv[] = {"env", "ETCDCTL_API=3", "etcdctl",      "--endpoints", endpoint,
-                              "member", "remove",      id,             NULL};
+  const char *const argv[] = {etcdctl_program(), "--endpoints", endpoint, "member", "remove", id, NULL};
   char output[4096];
   struct process process = process_start(argv, JOIN_STDERR);
   process_read(&process, output, sizeof output, NULL);
@@ -139,11 +139,47 @@ static void closing_ends_it(void) {
   server_stop(&server);
 }
 
+static atomic_int caller;
+
+static void *store_until_closed(void *kv) {
+  atomic_store(&caller, thread_id());
+  CHECK_STATUS(HMKV_EINDETERMINATE, hmkv_store(kv, "key", "value"));
+  return NULL;
+}
+
+/* The list names another way to the same server, which is not there at first. */
+static void a_call_to_a_member_that_was_dropped_ends_with_the_close(void) {
+  struct server server;
+  struct proxy given, listed;
+  proxy_start(&listed, 0);
+  proxy_refuse(&listed, true);
+  server_start(&server, text("--advertise-client-urls=%s", listed.endpoint));
+  proxy_lead_to(&listed, server.client_port);
+  proxy_start(&given, server.client_port);
+  hmkv *kv = open_at(given.endpoint, "sync=20ms timeout=60s");
+  WAIT_UNTIL(count_lines("no list of members")); /* by a connection of its own */
+  CHECK_OK(hmkv_store(kv, "key", "value"));
+  proxy_hold_last(&given);
+  pthread_t thread = start_thread(store_until_closed, kv);
+  WAIT_UNTIL(atomic_load(&caller));
+  wait_until_blocked(atomic_load(&caller));
+  proxy_refuse(&listed, false);
+  const char *dropped = text("%s is no member any more\n", given.endpoint);
+  WAIT_UNTIL(count_lines(dropped) == 3); /* requests, leases, watches */
+  CHECK_INT(0, pthread_tryjoin_np(thread, NULL) == 0);
+  close_store(kv);
+  join_thread(thread);
+  proxy_stop(&given);
+  proxy_stop(&listed);
+  server_stop(&server);
+}
+
 static const struct test tests[] = {
     ETCD_ONLY(members_that_were_not_given_are_found),
     ETCD_ONLY(without_sync_only_those_given_are_asked),
     ETCD_ONLY(a_member_that_was_removed_is_forgotten),
     ETCD_ONLY(an_address_that_leads_nowhere_replaces_none),
     ETCD_ONLY(closing_ends_it),
+    ETCD_ONLY(a_call_to_a_member_that_was_dropped_ends_with_the_close),
 };
 TEST_MAIN(.begin = begin, .end = end)

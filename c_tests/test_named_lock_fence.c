@@ -265,7 +265,8 @@ static void former_holders_lose_no_update(void) {
     contenders[i].kv = kv;
     contenders[i].thread = start_thread(count_up_until_lost, &contenders[i]);
   }
-  for (int i = 0; i < rounds(60, 10); i++) {
+  int64_t end = now_ms() + patience_ms();
+  for (int i = 0; i < rounds(60, 10) || (!atomic_load(&refused) && now_ms() < end); i++) {
     hmkv_op *op = hmkv_range(two, text("%s/", name), HMKV_NTS,
                              HMKV_RANGE_OPTS(.prefix = 1, .sort = HMKV_SORT_CREATE, .limit = 1));
     hmkv_result *result = hmkv_await(op);

@@ -1,6 +1,7 @@
 /* NULL where none is allowed is HMKV_EINVAL, in every argument of every function;
  * where it is allowed it works. */
 #include "events.h"
+#include "mirrors.h"
 #include "requests.h"
 #include "test.h"
 
@@ -104,6 +105,11 @@ static void watch_cb_needs_key_callback_and_output(void) {
 static void on_state_takes_null(void) {
   CHECK_OK(hmkv_on_state(kv, NULL, NULL));
   CHECK_OK(hmkv_on_state(kv, NULL, &kv));
+}
+
+static void metrics_and_cluster_status_need_an_output(void) {
+  REFUSED(hmkv_metrics(kv, NULL));
+  REFUSED(hmkv_cluster_status(kv, NULL));
 }
 
 static void mem_fault_needs_a_text(void) { REFUSED(hmkv_mem_fault(kv, NULL)); }
@@ -219,6 +225,23 @@ static void watch_next_needs_an_output(void) {
   CHECK_OK(hmkv_watch_close(watcher));
 }
 
+static void mirror_open_needs_an_output_and_a_prefix_unless_its_length_is_0(void) {
+  hmkv_mirror *mirror = (hmkv_mirror *)&mirror;
+  REFUSED(hmkv_mirror_open(kv, NULL, 1, event, NULL, &mirror));
+  CHECK(mirror == NULL);
+  mirror = (hmkv_mirror *)&mirror;
+  REFUSED(hmkv_mirror_open(kv, NULL, HMKV_NTS, event, NULL, &mirror));
+  CHECK(mirror == NULL);
+  REFUSED(hmkv_mirror_open(kv, key, HMKV_NTS, event, NULL, NULL));
+  CHECK_OK(hmkv_mirror_open(kv, NULL, 0, NULL, NULL, &mirror));
+  CHECK_RESULT(HMKV_EINVAL, hmkv_mirror_get(mirror, NULL, 1));
+  CHECK_RESULT(HMKV_EINVAL, hmkv_mirror_get(mirror, NULL, 0));
+  CHECK_RESULT(HMKV_EINVAL, hmkv_mirror_range(mirror, NULL, 1, NULL));
+  CHECK_RESULT(HMKV_EINVAL, hmkv_mirror_range(mirror, NULL, 0, NULL));
+  CHECK_RESULT(HMKV_OK, hmkv_mirror_range(mirror, NULL, 0, HMKV_RANGE_OPTS(.prefix = 1)));
+  CHECK_OK(hmkv_mirror_close(mirror));
+}
+
 static void lease_grant_needs_an_output_alone(void) {
   hmkv_lease *lease = NULL;
   REFUSED(hmkv_lease_grant(kv, 60000, NULL, NULL, NULL));
@@ -268,6 +291,7 @@ static const struct test tests[] = {
     BOTH(watch_needs_a_key_alone),
     BOTH(watch_cb_needs_key_callback_and_output),
     BOTH(on_state_takes_null),
+    BOTH(metrics_and_cluster_status_need_an_output),
     BOTH(mem_fault_needs_a_text),
     BOTH(await_then_and_cancel_take_null),
     BOTH(requests_need_a_key_and_a_value_unless_their_length_is_0),
@@ -275,6 +299,7 @@ static const struct test tests[] = {
     BOTH(a_transaction_needs_keys_operators_and_values),
     BOTH(watch_open_needs_key_and_output),
     BOTH(watch_next_needs_an_output),
+    BOTH(mirror_open_needs_an_output_and_a_prefix_unless_its_length_is_0),
     BOTH(lease_grant_needs_an_output_alone),
     BOTH(lock_acquire_needs_a_name_and_an_output),
     BOTH(lock_observe_needs_name_callback_and_output),

@@ -319,6 +319,22 @@ static void closing_ends_very_many_requests(void) {
   server_resume(&server);
 }
 
+static void puts_that_never_found_a_server_are_closed_with_the_last_store(void) {
+  close_store(kv);
+  for (int round = 0; round < rounds(20, 4); round++) {
+    kv = open_at(dead_endpoint(), "timeout=10m close_timeout=0");
+    hmkv_op *ops[COUNT];
+    for (int i = 0; i < COUNT; i++) ops[i] = put_op("never sent");
+    close_store(kv);
+    for (int i = 0; i < COUNT; i++) {
+      hmkv_result *result = hmkv_await(ops[i]);
+      CHECK_STATUS(HMKV_ECLOSED, hmkv_result_status(result));
+      hmkv_result_free(result);
+    }
+  }
+  kv = NULL;
+}
+
 static const struct test tests[] = {
     ETCD_ONLY(a_cancelled_read_is_ecanceled),
     ETCD_ONLY(a_put_that_was_sent_is_indeterminate),
@@ -332,5 +348,6 @@ static const struct test tests[] = {
     ETCD_ONLY(requests_in_flight_get_their_answer_when_the_server_resumes),
     ETCD_ONLY(closing_ends_all_requests),
     ETCD_ONLY(closing_ends_very_many_requests),
+    ETCD_ONLY(puts_that_never_found_a_server_are_closed_with_the_last_store),
 };
 TEST_MAIN(.begin = begin, .end = end)

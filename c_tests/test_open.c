@@ -27,9 +27,30 @@ static void a_bad_endpoint_is_named(void) {
   CHECK(strstr(hmkv_errmsg(), "elsewhere"));
 }
 
-static void dns_srv_is_not_built_yet(void) {
-  refused(HMKV_EUNSUPPORTED, "srv:example.com", NULL);
-  CHECK(strstr(hmkv_errmsg(), "srv"));
+static void a_bad_domain_is_refused_with_the_place(void) {
+  static const char long_label[] =
+      "srv:a.0123456789012345678901234567890123456789012345678901234567890123.c";
+  static const struct {
+    const char *endpoint, *why;
+  } bad[] = {
+      {"srv:", "missing"},
+      {"srv: ", "' ' after 0 bytes"},
+      {"srv:a b.c", "' ' after 1 bytes"},
+      {"srv:example.com:2379", "':' after 11 bytes"},
+      {"srv:example.com/", "'/' after 11 bytes"},
+      {"srv:example.com,example.org", "',' after 11 bytes"},
+      {"srv:a..b", "label 2"},
+      {"srv:.a", "label 1"},
+      {"srv:2379", "number"},
+      {"srv:127.0.0.1", "number"},
+      {long_label, "label 2"},
+      {"srv:user:hunter2@example.com", "'@'"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    refused(HMKV_EINVAL, bad[i].endpoint, NULL);
+    if (!strstr(hmkv_errmsg(), bad[i].why)) FAIL("\"%s\" is not in it", bad[i].why);
+    CHECK(strstr(hmkv_errmsg(), "srv:") && !strstr(hmkv_errmsg(), "hunter2"));
+  }
 }
 
 static void good_endpoints_are_accepted(void) {
@@ -180,7 +201,7 @@ static void each_handle_has_its_own_lock_and_temporary_keys(void) {
 static const struct test tests[] = {
     BOTH(a_bad_endpoint_is_refused),
     BOTH(a_bad_endpoint_is_named),
-    BOTH(dns_srv_is_not_built_yet),
+    BOTH(a_bad_domain_is_refused_with_the_place),
     BOTH(good_endpoints_are_accepted),
     MEM_ONLY(mem_is_shared_by_all_handles_and_survives_close),
     MEM_ONLY(mem_with_a_name_is_a_separate_store),

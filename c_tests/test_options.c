@@ -88,15 +88,11 @@ static void insecure_does_nothing_on_http_and_mem(void) {
   close_store(kv);
 }
 
-static void what_is_not_built_yet_is_named(void) {
-  static const char *const items[][2] = {
-      {"dispatch=poll", "dispatch"},
-  };
-  for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
-    refused(HMKV_EUNSUPPORTED, items[i][0], items[i][1]);
-    refused(HMKV_EUNSUPPORTED, text("timeout=1s, %s", items[i][0]), items[i][1]);
-  }
+static void dispatch_is_one_of_two_words(void) {
   accepted(test_endpoint(), "dispatch=thread");
+  accepted(test_endpoint(), "dispatch=poll");
+  refused(HMKV_EINVAL, "dispatch=fast", "dispatch");
+  refused(HMKV_EINVAL, "dispatch", "dispatch");
 }
 
 static void times_have_ranges(void) {
@@ -186,7 +182,7 @@ static const struct test tests[] = {
     BOTH(an_unknown_item_is_named),
     BOTH(insecure_and_debug_need_no_value),
     BOTH(insecure_does_nothing_on_http_and_mem),
-    BOTH(what_is_not_built_yet_is_named),
+    BOTH(dispatch_is_one_of_two_words),
     BOTH(times_have_ranges),
     BOTH(max_request_has_a_range),
     BOTH(an_unreadable_cacert_fails_at_once),

@@ -1,5 +1,6 @@
 /* What becomes of temporary keys and locks when the server is away, for longer and
  * for shorter than the TTL. */
+#include "leases.h"
 #include "process.h"
 #include "server.h"
 #include "states.h"
@@ -131,11 +132,31 @@ static void a_waiter_in_the_queue_survives_a_restart(void) {
   close_store(waiter);
 }
 
+static void in_a_replaced_store_keys_are_restored_and_locks_are_lost(void) {
+  const char *key = unique("temp");
+  struct told lock_told = {0}, lease_told = {0};
+  open_with(text("lock=%s timeout=20s", unique("dist")));
+  CHECK_OK(hmkv_temp_key(kv, key));
+  CHECK_OK(hmkv_dist_lock(kv));
+  hmkv_lock *lock = take(kv, unique("named"), &lock_told);
+  hmkv_lease *lease = lease_new(kv, 10000, &lease_told);
+  server_wipe(&server);
+  server_restart(&server);
+  WAIT_UNTIL(told_once(&lock_told) && told_once(&lease_told));
+  WAIT_UNTIL(states_count(&states, HMKV_STATE_LOCK_LOST, NULL) == 1);
+  WAIT_UNTIL(states_count(&states, HMKV_STATE_TEMP_KEY_RESTORED, key) == 1);
+  CHECK_VALUE(kv, key, "1");
+  CHECK_STATUS(HMKV_ELOST, hmkv_dist_unlock(kv));
+  CHECK_STATUS(HMKV_ELOST, hmkv_lock_release(lock));
+  CHECK(hmkv_lease_close(lease, true) != HMKV_EHANDLE);
+}
+
 static const struct test tests[] = {
     ETCD_ONLY(after_an_outage_longer_than_the_ttl_the_key_is_created_again),
     ETCD_ONLY(a_key_that_belongs_to_someone_else_by_then_is_left_alone),
     ETCD_ONLY(an_outage_shorter_than_the_ttl_does_no_harm),
     ETCD_ONLY(a_lock_is_reported_lost_before_its_ttl_is_over),
     ETCD_ONLY(a_waiter_in_the_queue_survives_a_restart),
+    ETCD_ONLY(in_a_replaced_store_keys_are_restored_and_locks_are_lost),
 };
 TEST_MAIN(.begin = begin, .end = end)

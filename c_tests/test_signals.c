@@ -145,10 +145,48 @@ static void signals_of_the_process_reach_the_programs_own_threads(void) {
   CHECK_INT(0, sigaction(SIGUSR1, &before, NULL));
 }
 
+static volatile sig_atomic_t handled, handled_elsewhere;
+
+static void count_any(int signal) {
+  (void)signal;
+  if (thread_id() == main_thread) handled++;
+  else handled_elsewhere++;
+}
+
+/* Each comes while requests are under way; only this thread may have it. */
+static void every_signal_a_thousand_times_reaches_the_programs_own_thread(void) {
+  enum { TIMES = 1000, BETWEEN = 100 };
+  struct sigaction action = {.sa_handler = count_any, .sa_flags = SA_RESTART}, before;
+  const char *key = unique("key");
+  main_thread = thread_id();
+  kv = open_store(text("lock=%s", unique("lock")));
+  use_it();
+  for (int signal = 1; signal <= SIGRTMAX; signal++) {
+    if (may_be_open(signal)) continue;
+    CHECK_INT(0, sigaction(signal, &action, &before));
+    handled = 0;
+    for (int i = 0; i < TIMES; i++) {
+      if (i % BETWEEN == 0) CHECK_OK(hmkv_store(kv, key, "value"));
+      hmkv_op *op = i % BETWEEN == 1 ? hmkv_put(kv, key, HMKV_NTS, "other", HMKV_NTS, NULL) : NULL;
+      CHECK_INT(0, kill(getpid(), signal)); /* it is handled before this returns */
+      if (op) {
+        hmkv_result *result = hmkv_await(op);
+        CHECK_OK(hmkv_result_status(result));
+        hmkv_result_free(result);
+      }
+    }
+    CHECK_INT(TIMES, handled);
+    CHECK_INT(0, sigaction(signal, &before, NULL));
+  }
+  CHECK_INT(0, handled_elsewhere);
+  close_store(kv);
+}
+
 static const struct test tests[] = {
     BOTH(every_library_thread_blocks_all_signals),
     BOTH(the_callers_mask_is_unchanged),
     BOTH(dispositions_are_unchanged),
+    BOTH(every_signal_a_thousand_times_reaches_the_programs_own_thread),
     BOTH(signals_of_the_process_reach_the_programs_own_threads),
 };
 TEST_MAIN()

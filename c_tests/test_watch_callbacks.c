@@ -15,18 +15,23 @@ static hmkv_watcher *watch(struct events *events) {
   return watcher;
 }
 
-static void a_blocked_callback_delays_only_its_own_watch(void) {
-  struct gate gate = GATE_CLOSED;
-  static struct events blocked[BLOCKED];
-  hmkv_watcher *watchers[BLOCKED];
+/* Watches of keys of their own, each with its callback waiting at the gate. */
+static void block_callbacks(struct events *blocked, hmkv_watcher **watchers, struct gate *gate) {
   const char *prefix = unique("blocked");
   for (int i = 0; i < BLOCKED; i++) {
     blocked[i] = (struct events)EVENTS_OF(text("%s/%d", prefix, i));
-    blocked[i].hold = &gate;
+    blocked[i].hold = gate;
     watchers[i] = watch(&blocked[i]);
     CHECK_OK(hmkv_store(kv, blocked[i].key, "value"));
   }
   for (int i = 0; i < BLOCKED; i++) WAIT_UNTIL(atomic_load(&blocked[i].running) == 1);
+}
+
+static void a_blocked_callback_delays_only_its_own_watch(void) {
+  struct gate gate = GATE_CLOSED;
+  static struct events blocked[BLOCKED];
+  hmkv_watcher *watchers[BLOCKED];
+  block_callbacks(blocked, watchers, &gate);
   /* Other watches, on other keys and on the same. */
   struct events other = EVENTS_OF(unique("other")), same = EVENTS_OF(blocked[0].key);
   hmkv_watcher *other_watcher = watch(&other), *same_watcher = watch(&same);
@@ -74,6 +79,28 @@ static void a_blocked_callback_does_not_delay_the_renewal_of_leases(void) {
   events_wait(&blocked, 1);
   close_store(owner);
   events_free(&blocked);
+}
+
+/* Work that comes all the time, and is each time done by another thread. */
+static void threads_that_are_too_many_end_under_steady_work(void) {
+  struct gate gate = GATE_CLOSED;
+  static struct events blocked[BLOCKED];
+  hmkv_watcher *watchers[BLOCKED];
+  block_callbacks(blocked, watchers, &gate);
+  CHECK(count_threads("hmkv-callback") >= BLOCKED);
+  gate_open(&gate);
+  struct events steady = EVENTS_OF(unique("steady"));
+  hmkv_watcher *watcher = watch(&steady);
+  size_t stored = 0;
+  WAIT_UNTIL((CHECK_OK(hmkv_store(kv, steady.key, "value")), events_wait(&steady, ++stored),
+              count_threads("hmkv-callback") <= BLOCKED / 4));
+  for (int i = 0; i < BLOCKED; i++) {
+    events_wait(&blocked[i], 1);
+    CHECK_OK(hmkv_watch_cb_cancel(watchers[i]));
+    events_free(&blocked[i]);
+  }
+  CHECK_OK(hmkv_watch_cb_cancel(watcher));
+  events_free(&steady);
 }
 
 struct calls {
@@ -194,6 +221,7 @@ static void callbacks_run_on_library_threads(void) {
 
 static const struct test tests[] = {
     BOTH(a_blocked_callback_delays_only_its_own_watch),
+    BOTH(threads_that_are_too_many_end_under_steady_work),
     BOTH(a_blocked_callback_does_not_delay_the_renewal_of_leases),
     BOTH(callbacks_may_call_everything),
     BOTH(a_callback_may_store_the_key_that_it_watches),

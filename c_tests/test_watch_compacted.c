@@ -149,6 +149,40 @@ static void a_watch_for_puts_ends_silently_here_too(void) {
   CHECK_INT(0, events.count);
 }
 
+/* ---- the store was replaced ---- */
+
+/* The new one has these keys, in this order, when the watchers come. */
+static void replace_store(const char *const keys[], size_t count) {
+  server_wipe(&server);
+  server_restart_elsewhere(&server);
+  hmkv *elsewhere = open_at(server.endpoint, "timeout=20s");
+  for (size_t i = 0; i < count; i++) CHECK_OK(hmkv_store(elsewhere, keys[i], "new"));
+  close_store(elsewhere);
+  server_kill(&server);
+  server_restart(&server);
+}
+
+static void a_replaced_store_tells_its_keys_again(void) {
+  struct events same = EVENTS_OF("same"), another = EVENTS_OF("another");
+  hmkv_watcher *watchers[2];
+  CHECK_OK(hmkv_store(kv, "same", "old"));
+  CHECK_OK(hmkv_store(kv, "another", "old"));
+  for (int i = 0; i < 9; i++) CHECK_OK(hmkv_store(kv, "other", "old"));
+  watch(&same, 3, &watchers[0]);
+  watch(&another, 3, &watchers[1]);
+  /* "same" has the revisions that it had, and "another" has others. */
+  replace_store((const char *const[]){"same", "other", "another"}, 3);
+  WAIT_UNTIL(events_count(&same) >= 1 && events_count(&another) >= 1);
+  CHECK_EVENT(&same, 0, PUT, "new");
+  CHECK_EVENT(&another, 0, DELETE, NULL);
+  CHECK_OK(hmkv_store(kv, "same", "and it goes on"));
+  events_wait(&same, 2);
+  CHECK_EVENT(&same, 1, PUT, "and it goes on");
+  events_wait(&another, 1);
+  finish(watchers[0], &same);
+  finish(watchers[1], &another);
+}
+
 static const struct test tests[] = {
     ETCD_ONLY(the_final_state_alone_is_delivered),
     ETCD_ONLY(deleted_and_created_again_counts_as_deleted),
@@ -156,5 +190,6 @@ static const struct test tests[] = {
     ETCD_ONLY(without_a_change_nothing_is_delivered),
     ETCD_ONLY(a_key_created_meanwhile_is_delivered_as_put),
     ETCD_ONLY(a_watch_for_puts_ends_silently_here_too),
+    ETCD_ONLY(a_replaced_store_tells_its_keys_again),
 };
 TEST_MAIN(.begin = begin, .end = end)

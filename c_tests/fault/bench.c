@@ -52,6 +52,10 @@ void bench_must(struct bench *bench, bool holds, const char *what) {
 
 void bench_check(struct bench *bench, struct history *history, const char *endpoint) {
   history_read(history, endpoint, "k/");
+  bench_check_read(bench, history);
+}
+
+void bench_check_read(struct bench *bench, struct history *history) {
   struct findings found = check(history, stdout);
   bench_figure(bench, "%zu calls, %zu changes: %ld violations; %ld unknown writes, %ld applied",
                history->op_count, history->change_count, findings_total(&found), found.unknown,

@@ -34,6 +34,8 @@ void bench_figure(struct bench *bench, const char *format, ...)
 void bench_must(struct bench *bench, bool holds, const char *what);
 /* The checker on it, with its figures; reads the changes first. Frees it. */
 void bench_check(struct bench *bench, struct history *history, const char *endpoint);
+/* The same where the changes are in it already. */
+void bench_check_read(struct bench *bench, struct history *history);
 /* The line; fails when something did not hold. */
 void bench_end(struct bench *bench);
 
@@ -49,5 +51,10 @@ void member_dead(void);
 void temp_key(void);
 void temp_key_child(int argc, char **argv);
 void watch_chaos(void);
+void auth_case(void);
+void idle(void);
+void idle_child(int argc, char **argv);
+void soak(void);
+void soak_child(int argc, char **argv);
 
 #endif

@@ -13,7 +13,11 @@ static const struct test tests[] = {
     CASE("member-dead", member_dead),
     CASE("temp-key", temp_key),
     CASE("watch-chaos", watch_chaos),
+    CASE("auth", auth_case),
+    CASE("idle", idle),
+    CASE("soak", soak),
 };
-static const struct child children[] = {
-    {"lock", lock_child}, {"temp-key", temp_key_child}, {NULL, NULL}};
+static const struct child children[] = {{"lock", lock_child}, {"temp-key", temp_key_child},
+                                        {"idle", idle_child}, {"soak", soak_child},
+                                        {NULL, NULL}};
 TEST_MAIN(.children = children)

@@ -1,19 +1,25 @@
 #include "follow.h"
 
+#include "process.h"
+
 enum { SILENCE_MS = 15000 }; /* after it no more events are waited for */
 
 /* ---- watching ---- */
 
-static void keep(struct follower *f, const hmkv_event *event) {
+struct seen seen_of(const hmkv_event *event) {
+  bool is_put = event->type == HMKV_EVENT_PUT;
+  return (struct seen){
+      {event->revision, atoi(event->kv->key + 2), is_put ? atoll(event->kv->value) : ABSENT},
+      event->last_of_revision};
+}
+
+void follower_keep(struct follower *f, struct seen seen) {
   if (f->count == f->room) {
     f->room = f->room ? 2 * f->room : 1024;
     f->list = realloc(f->list, f->room * sizeof *f->list);
     CHECK(f->list);
   }
-  bool is_put = event->type == HMKV_EVENT_PUT;
-  f->list[f->count++] = (struct seen){
-      {event->revision, atoi(event->kv->key + 2), is_put ? atoll(event->kv->value) : ABSENT},
-      event->last_of_revision};
+  f->list[f->count++] = seen;
 }
 
 static void on_event(const hmkv_event *event, void *userdata) {
@@ -22,7 +28,7 @@ static void on_event(const hmkv_event *event, void *userdata) {
   switch (event->type) {
     case HMKV_EVENT_PUT:
     case HMKV_EVENT_DELETE:
-      keep(f, event);
+      follower_keep(f, seen_of(event));
       break;
     case HMKV_EVENT_STATE:
       f->cuts += event->status < 0;
@@ -81,47 +87,74 @@ static bool same(const struct change *a, const struct change *b) {
 }
 
 /* What is out of order is missing where it belongs and surplus where it stands. */
-static void compare(struct follower *f, const struct history *h, int64_t start,
-                    struct mistakes *m) {
+struct mistakes follower_compare(const struct follower *f, const struct history *h,
+                                 int64_t start) {
+  struct mistakes m = {.events = (long)f->count, .cuts = f->cuts, .others = f->resyncs + f->ends};
   size_t at = 0;
   for (size_t i = 0; i < h->change_count; i++) {
     if (!is_mine(f, &h->changes[i], start)) continue;
     while (at < f->count && f->list[at].change.revision < h->changes[i].revision) {
-      m->surplus++;
+      m.surplus++;
       at++;
     }
     if (at < f->count && same(&f->list[at].change, &h->changes[i])) {
       at++;
     } else {
-      m->missing++;
+      m.missing++;
     }
   }
-  m->surplus += (long)(f->count - at);
+  m.surplus += (long)(f->count - at);
   for (size_t i = 0; i < f->count; i++) {
     bool last = i + 1 == f->count || f->list[i + 1].change.revision != f->list[i].change.revision;
-    m->split += f->list[i].last != last;
+    m.split += f->list[i].last != last;
   }
+  return m;
 }
 
-struct mistakes follower_finish(struct follower *f, const struct history *history, int64_t start) {
-  struct mistakes m = {0};
-  size_t wanted = 0;
-  for (size_t i = 0; i < history->change_count; i++)
-    wanted += is_mine(f, &history->changes[i], start);
-  follower_hurry(f);
+/* Until there are so many, or nothing comes any more. */
+static void wait_for(struct follower *f, size_t wanted) {
   size_t count = 0;
   for (int64_t end = now_ms() + SILENCE_MS; count < wanted && now_ms() < end; poll_pause()) {
     if (follower_count(f) != count) end = now_ms() + SILENCE_MS;
     count = follower_count(f);
   }
-  bench_sleep(200); /* for one too many */
+}
+
+/* Whether a change came that is newer than all of the history. */
+static bool has_newer(struct follower *f, int64_t last) {
+  pthread_mutex_lock(&f->mutex);
+  bool newer = f->count && f->list[f->count - 1].change.revision > last;
+  pthread_mutex_unlock(&f->mutex);
+  return newer;
+}
+
+/* One too many would come before what is made after it. */
+static void wait_for_surplus(struct follower *f, int64_t last, const char *endpoint) {
+  etcdctl_at(endpoint, "put", watched_key(f->first), "0", NULL);
+  for (int64_t end = now_ms() + SILENCE_MS; !has_newer(f, last) && now_ms() < end;) poll_pause();
+}
+
+/* Other followers' are after the history too. */
+static void forget_newer(struct follower *f, int64_t last) {
+  size_t kept = 0;
+  for (size_t i = 0; i < f->count; i++)
+    if (f->list[i].change.revision <= last) f->list[kept++] = f->list[i];
+  f->count = kept;
+}
+
+struct mistakes follower_finish(struct follower *f, const struct history *history, int64_t start,
+                                const char *endpoint) {
+  size_t wanted = 0, changes = history->change_count;
+  int64_t last = changes ? history->changes[changes - 1].revision : start;
+  for (size_t i = 0; i < changes; i++) wanted += is_mine(f, &history->changes[i], start);
+  follower_hurry(f);
+  wait_for(f, wanted);
+  wait_for_surplus(f, last, endpoint);
   atomic_store(&f->stop, true);
   if (f->pulls) join_thread(f->thread);
   CHECK_OK(hmkv_watch_close(f->watcher));
-  compare(f, history, start, &m);
-  m.events = (long)f->count;
-  m.cuts = f->cuts;
-  m.others = f->resyncs + f->ends;
+  forget_newer(f, last);
+  struct mistakes m = follower_compare(f, history, start);
   free(f->list);
   pthread_mutex_destroy(&f->mutex);
   return m;

@@ -26,18 +26,26 @@ struct follower {
   int cuts, resyncs, ends;
 };
 
+/* A change as an event tells it. */
+struct seen seen_of(const hmkv_event *event);
+void follower_keep(struct follower *follower, struct seen seen);
+
 /* Opens the watch, at the next revision. */
 void follower_start(struct follower *follower, hmkv *kv);
 void follower_hurry(struct follower *follower);
 size_t follower_count(struct follower *follower);
-/* Waits for as many events as the history has, closes it and compares: what it saw
- * must be exactly the part of its keys since `start`. Frees it. */
+/* What it saw against the part of its keys since `start`. */
 struct mistakes {
   long missing, surplus, split, others; /* events; revisions; resyncs and ends */
   long events, cuts;
 };
+struct mistakes follower_compare(const struct follower *follower, const struct history *history,
+                                 int64_t start);
+/* Waits for as many events as the history has and for one more, which it makes at
+ * `endpoint`; closes the watch and compares: what it saw before that must be exactly the
+ * part of its keys since `start`. Frees it. Only the main thread may. */
 struct mistakes follower_finish(struct follower *follower, const struct history *history,
-                                int64_t start);
+                                int64_t start, const char *endpoint);
 
 struct writers {
   const char *endpoints;

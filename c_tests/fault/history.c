@@ -92,11 +92,9 @@ static bool read_line(struct history *history, const char *line, const char *pre
 
 void history_read(struct history *history, const char *endpoint, const char *prefix) {
   const char *last = text("end/%" PRId64, now_us());
-  const char *program = getenv("ETCDCTL");
   etcdctl_at(endpoint, "put", last, "", NULL);
-  const char *const argv[] = {"timeout", "120", program && *program ? program : "etcdctl",
-                              "--endpoints", endpoint, "watch", "", "--prefix", "--rev=1",
-                              "-w", "json", NULL};
+  const char *const argv[] = {"timeout", "120", etcdctl_program(), "--endpoints", endpoint,
+                              "watch", "", "--prefix", "--rev=1", "-w", "json", NULL};
   struct process watch = process_start(argv, KEEP_STDERR);
   FILE *file = fdopen(watch.out, "r");
   CHECK(file);

@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+enum { AWAY_MS = 1000, HELD_MS = 200 }; /* a leader that was killed; the lock by etcdctl */
+
 static struct cluster cluster;
 static struct process processes[PROCESSES];
 static struct lock_board *board;
@@ -56,8 +58,7 @@ static int stop_the_holder(void) {
     if (now_ms() > end) FAIL("nobody holds the lock");
     int i = holder();
     if (i < 0) continue;
-    process_kill(&processes[i], SIGSTOP);
-    bench_sleep(20); /* until all its threads stand */
+    process_stop(&processes[i]);
     if (atomic_load(&board->holding[i])) return i;
     process_kill(&processes[i], SIGCONT);
   }
@@ -80,21 +81,19 @@ static void kill_the_holder(void) {
 static void kill_the_leader(void) {
   int leader = cluster_leader(&cluster);
   server_kill(&cluster.members[leader]);
-  bench_sleep(1000);
+  bench_sleep(AWAY_MS);
   server_restart(&cluster.members[leader]);
 }
 
 static void queue_etcdctl(void) {
-  const char *program = getenv("ETCDCTL");
-  const char *const argv[] = {program && *program ? program : "etcdctl", "--endpoints", endpoints,
-                              "lock", LOCK_NAME, NULL};
+  const char *const argv[] = {etcdctl_program(), "--endpoints", endpoints, "lock", LOCK_NAME,
+                              NULL};
   char said[1024];
-  setenv("ETCDCTL_API", "3", 1);
   struct process other = process_start(argv, KEEP_STDERR);
   process_read(&other, said, sizeof said, LOCK_NAME "/");
   int claim = lock_claim(board, PROCESSES, 0);
   lock_claim_now(board, claim, now_us());
-  bench_sleep(200);
+  bench_sleep(HELD_MS);
   lock_claim_now(board, claim, now_us());
   process_kill(&other, SIGTERM);
   process_wait(&other);

@@ -2,7 +2,8 @@
  * and all goes on as before. */
 #include "bench.h"
 
-enum { THREADS = 16, HEALTHY_MS = 3000, SETTLE_MS = 3000, PAUSE_MS = 6000, SPANS_MAX = 200 };
+enum { THREADS = 16, CALLS = 1000, SPANS_MAX = 200 };
+enum { HEALTHY_MS = 3000, SETTLE_MS = 3000, PAUSE_MS = 6000, QUIET_MS = 1000 };
 
 static struct cluster cluster;
 static struct workload load;
@@ -30,6 +31,15 @@ static struct span *begin_span(const char *name, int victim) {
   return span;
 }
 
+/* All members serve, and so does the library; then a time without a fault, as between
+ * any two. */
+static void all_goes_on(void) {
+  cluster_wait(&cluster);
+  long before = atomic_load(&load.ended);
+  WAIT_UNTIL(atomic_load(&load.ended) >= before + CALLS);
+  bench_sleep(QUIET_MS);
+}
+
 static void kill_a_follower(int64_t ms) {
   int victim = (cluster_leader(&cluster) + 1) % MEMBERS;
   struct span *span = begin_span("killed", victim);
@@ -38,8 +48,7 @@ static void kill_a_follower(int64_t ms) {
   bench_sleep(ms);
   span->end_us = now_us();
   server_restart(&cluster.members[victim]);
-  cluster_wait(&cluster);
-  bench_sleep(1000);
+  all_goes_on();
 }
 
 /* etcd 3.4 now and then serves no reads after a long pause, for as long as one waits. */
@@ -59,8 +68,7 @@ static void pause_a_member(int victim) {
   bench_sleep(PAUSE_MS - (now_us() - span->begin_us) / 1000);
   span->end_us = now_us();
   wake(&cluster.members[victim]);
-  cluster_wait(&cluster);
-  bench_sleep(1000);
+  all_goes_on();
 }
 
 /* Without a leader nothing can succeed; what that takes beyond the usual is not judged. */

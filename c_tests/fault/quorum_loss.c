@@ -2,7 +2,7 @@
  * false is claimed, and it goes on when they are back. */
 #include "bench.h"
 
-enum { THREADS = 16, AGAIN_MS = 3000, SHORT_MS = 2000 };
+enum { THREADS = 16, AGAIN_MS = 3000, SHORT_MS = 2000, CALLS = 1000 };
 
 static struct cluster cluster;
 static struct workload load;
@@ -22,6 +22,11 @@ static struct outage take_two_away(struct bench *bench) {
   outage.ready_us = now_us();
   server_restart(&cluster.members[(survivor + 2) % MEMBERS]);
   return outage;
+}
+
+static void wait_for_calls(void) {
+  long before = atomic_load(&load.ended);
+  WAIT_UNTIL(atomic_load(&load.ended) >= before + CALLS);
 }
 
 struct told {
@@ -51,10 +56,10 @@ void quorum_loss(void) {
   hmkv *kv = open_at(cluster_endpoints(&cluster, 0), text("timeout=%dms", SHORT_MS));
   bench_begin(&bench, 8);
   workload_start(&load, kv, THREADS, bench.seed);
-  bench_sleep(2000);
+  wait_for_calls();
   struct outage outage = take_two_away(&bench);
   WAIT_UNTIL(atomic_load(&load.success_us) > outage.ready_us);
-  bench_sleep(2000);
+  wait_for_calls();
   workload_stop(&load, &history);
   int64_t end_us = now_us();
   bench_over(&bench);

@@ -1,7 +1,8 @@
 /* A temporary key through outages shorter and longer than its lease, a paused server,
- * leaders killed, and the end of its holder. */
+ * tokens that end, leaders killed, and the end of its holder. */
 #include "bench.h"
 
+#include "auth.h"
 #include "process.h"
 #include "proxy.h"
 
@@ -130,6 +131,27 @@ static void on_one_server(struct bench *bench, struct worst *w) {
   server_stop(&server);
 }
 
+/* ---- a server whose tokens end before a lease does ---- */
+
+static int on_a_server_that_asks(struct bench *bench, int lives) {
+  static const char user[] = "user=root password=rootpassword timeout=20s";
+  hmkv_watcher *watcher = NULL;
+  auth_start(&server, bench_draw(bench, 2) ? JWT : SIMPLE_TOKENS);
+  hmkv *kv = open_at(server.endpoint, text("%s %s", user, options));
+  hmkv *other = open_at(server.endpoint, user);
+  CHECK_OK(hmkv_temp_key(kv, "temp/key"));
+  CHECK_OK(hmkv_watch_open(other, "temp/key", HMKV_NTS, NULL, see, NULL, &watcher));
+  int before = atomic_load(&seen.deletes);
+  bench_sleep(TTL_MS + lives * TOKEN_SECONDS * 1000); /* each life of a token and one lease */
+  CHECK(has_key(other, "temp/key"));
+  int absent = atomic_load(&seen.deletes) - before;
+  CHECK_OK(hmkv_watch_close(watcher));
+  close_store(other);
+  close_store(kv);
+  auth_stop(&server);
+  return absent;
+}
+
 /* ---- three members ---- */
 
 static int on_a_cluster(struct bench *bench, int kills) {
@@ -161,16 +183,18 @@ void temp_key(void) {
   struct worst worst = {0};
   bench_begin(&bench, 10);
   on_one_server(&bench, &worst);
+  int lives = 2 * worst.rounds, absent_then = on_a_server_that_asks(&bench, lives);
   int kills = 2 * worst.rounds, absent = on_a_cluster(&bench, kills);
   bench_over(&bench);
   bench_figure(&bench, "%d rounds, %d leases dropped by a hung server, %d leader kills",
                worst.rounds, worst.dropped, kills);
-  bench_figure(&bench, "absent in short outages %d times, in leader kills %d times", worst.absent,
-               absent);
+  bench_figure(&bench, "absent in short outages %d times, in leader kills %d times, in %d lives of "
+               "a token %d times", worst.absent, absent, lives, absent_then);
   bench_figure(&bench, "back after %" PRId64 " of %d ms", worst.back_ms, BACK_MS);
   bench_figure(&bench, "gone after its holder %" PRId64 " of %d ms", worst.gone_ms, GONE_MS);
   bench_must(&bench, worst.absent == 0, "absent in an outage shorter than the lease");
   bench_must(&bench, absent == 0, "absent when a leader is killed");
+  bench_must(&bench, absent_then == 0, "absent when a token ends");
   bench_must(&bench, worst.back_ms <= BACK_MS + bench.late_ms, "back too late");
   bench_must(&bench, worst.gone_ms <= GONE_MS + bench.late_ms, "gone too late");
   bench_end(&bench);

@@ -5,7 +5,8 @@
 #include "changes.h"
 #include "proxy.h"
 
-enum { FOLLOWERS = 6, FAULT_MS = 1500, QUIET_MS = 2000, SETTLE_MS = 1000, FAULTS_MAX = 2000 };
+enum { FOLLOWERS = 6, FAULTS_MAX = 2000 };
+enum { HEALTHY_MS = 3000, FAULT_MS = 1500, QUIET_MS = 2000, SETTLE_MS = 1000 };
 
 static struct cluster cluster;
 static struct proxy proxies[MEMBERS];
@@ -113,9 +114,10 @@ static void judge_gets(struct bench *bench, int64_t healthy_us) {
 static void judge_watches(struct bench *bench, struct follower *followers, int64_t start) {
   struct history history = {0};
   struct mistakes all = {0};
-  history_read(&history, cluster.members[0].endpoint, "w/");
+  const char *endpoint = cluster.members[0].endpoint;
+  history_read(&history, endpoint, "w/");
   for (int i = 0; i < FOLLOWERS; i++) {
-    struct mistakes m = follower_finish(&followers[i], &history, start);
+    struct mistakes m = follower_finish(&followers[i], &history, start, endpoint);
     all.missing += m.missing, all.surplus += m.surplus, all.split += m.split;
     all.others += m.others, all.events += m.events, all.cuts += m.cuts;
   }
@@ -155,7 +157,7 @@ void watch_chaos(void) {
   writers.seed = bench.seed;
   writers_start(&writers);
   pthread_t getter = start_thread(get_on, kv);
-  bench_sleep(3000);
+  bench_sleep(HEALTHY_MS);
   int64_t healthy_us = now_us();
   while (bench_goes_on(&bench)) {
     one_fault(&bench);

@@ -50,7 +50,7 @@ void watch_restart(void) {
   bench_over(&bench);
   history_read(&history, server.endpoint, "w/");
   for (int i = 0; i < FOLLOWERS; i++) {
-    struct mistakes m = follower_finish(&followers[i], &history, start);
+    struct mistakes m = follower_finish(&followers[i], &history, start, server.endpoint);
     if (m.missing + m.surplus + m.split + m.others)
       printf("\n  watcher %d: %ld missing, %ld surplus, %ld split, %ld others", i, m.missing,
              m.surplus, m.split, m.others);

@@ -109,6 +109,18 @@ static void note_seen(struct workload *load, const struct op *op) {
   if (seen != NOT_TOLD) atomic_store(&load->seen[op->key], seen);
 }
 
+static void keep(struct worker *self, const struct op *op) {
+  FILE *record = self->load->record;
+  if (!record) history_add_op(&self->calls, *op);
+  else CHECK_INT(1, fwrite(op, sizeof *op, 1, record));
+}
+
+/* The members share the machine with this process. */
+static void take_a_break(const struct workload *load) {
+  if (load->pause_ms) usleep((useconds_t)load->pause_ms * 1000);
+  else poll_pause();
+}
+
 static void *work(void *arg) {
   struct worker *self = arg;
   struct workload *load = self->load;
@@ -125,18 +137,17 @@ static void *work(void *arg) {
     if (op.status < 0) op.revision = 0;
     if (op.status >= 0) atomic_store(&load->success_us, op.end_us);
     note_seen(load, &op);
-    history_add_op(&self->calls, op);
+    keep(self, &op);
     atomic_fetch_add(&load->ended, 1);
-    poll_pause(); /* the members share the machine with this process */
+    take_a_break(load);
   }
   return NULL;
 }
 
 void workload_start(struct workload *load, hmkv *kv, int count, unsigned seed) {
   CHECK(count <= WORKERS_MAX);
-  memset(load, 0, sizeof *load);
-  load->kv = kv;
-  load->count = count;
+  *load = (struct workload){
+      .record = load->record, .pause_ms = load->pause_ms, .kv = kv, .count = count};
   for (int i = 0; i < count; i++) {
     load->workers[i] = (struct worker){.load = load, .number = i};
     load->workers[i].seed = seed + (unsigned)i * 7919;

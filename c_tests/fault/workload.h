@@ -19,6 +19,8 @@ struct worker {
 };
 
 struct workload {
+  FILE *record; /* calls go there in place of a history; NULL: nowhere */
+  int pause_ms; /* after each call; 0: a short one */
   hmkv *kv;
   int count;
   atomic_bool stop;
@@ -28,6 +30,7 @@ struct workload {
   struct worker workers[WORKERS_MAX];
 };
 
+/* All but `record` and `pause_ms` is begun anew. */
 void workload_start(struct workload *load, hmkv *kv, int count, unsigned seed);
 /* Ends the threads and moves their calls to `history`. */
 void workload_stop(struct workload *load, struct history *history);

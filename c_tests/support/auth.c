@@ -14,7 +14,7 @@ static const char *jwt_option(struct server *server) {
 
 void auth_prepare(struct server *server, enum token_kind kind) {
   server_prepare(server, "own");
-  server->option = kind == JWT ? jwt_option(server) : text("--auth-token-ttl=%d", TOKEN_SECONDS);
+  server->option = kind == JWT ? jwt_option(server) : text("--auth-token-ttl=%d", SIMPLE_SECONDS);
   server_begin(server);
 }
 
@@ -60,8 +60,9 @@ void auth_add_user(struct server *server, const char *user, const char *password
 
 void auth_change_password(struct server *server, const char *user, const char *password) {
   const char *const argv[] = {
-      "sh", "-c", "printf '%s\\n' \"$2\" | ETCDCTL_API=3 etcdctl --endpoints=\"$0\" "
-      "user passwd \"$1\" --interactive=false", server->endpoint, user, password, NULL};
+      "sh", "-c", "printf '%s\\n' \"$2\" | \"$3\" --endpoints=\"$0\" --command-timeout=30s "
+      "--dial-timeout=30s user passwd \"$1\" --interactive=false", server->endpoint, user,
+      password, etcdctl_program(), NULL};
   struct process process = process_start(argv, JOIN_STDERR);
   static char output[4096];
   process_read(&process, output, sizeof output, NULL);

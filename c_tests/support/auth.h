@@ -1,10 +1,12 @@
-/* A server that asks who one is. Its tokens are good for TOKEN_SECONDS. */
+/* A server that asks who one is. Its tokens are good for TOKEN_SECONDS; simple ones for
+ * less, counted from their last use: what the library asks by itself, every three seconds
+ * at most, is not to keep them for ever. */
 #ifndef AUTH_H
 #define AUTH_H
 
 #include "server.h"
 
-enum { TOKEN_SECONDS = 4 };
+enum { TOKEN_SECONDS = 4, SIMPLE_SECONDS = 2 };
 enum token_kind { SIMPLE_TOKENS, JWT };
 
 /* Starts one with the user root, whose password is "rootpassword"; etcdctl is root from

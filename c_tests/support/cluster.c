@@ -35,13 +35,29 @@ static bool all_come_up(struct cluster *cluster) {
   return true;
 }
 
-void cluster_start(struct cluster *cluster) {
-  for (int i = 0; i < MEMBERS; i++) server_prepare(&cluster->members[i], names[i]);
+static void begin(struct cluster *cluster) {
   for (int attempt = 0; attempt < 20; attempt++) {
     launch_all(cluster);
     if (all_come_up(cluster)) return;
   }
   FAIL("the cluster does not start");
+}
+
+static void prepare(struct cluster *cluster) {
+  for (int i = 0; i < MEMBERS; i++) server_prepare(&cluster->members[i], names[i]);
+}
+
+void cluster_start(struct cluster *cluster) {
+  prepare(cluster);
+  begin(cluster);
+}
+
+void cluster_start_tls(struct cluster *cluster) {
+  prepare(cluster);
+  server_certify(&cluster->members[0]);
+  for (int i = 1; i < MEMBERS; i++)
+    cluster->members[i].certificates = cluster->members[0].certificates;
+  begin(cluster);
 }
 
 void cluster_wait(struct cluster *cluster) {

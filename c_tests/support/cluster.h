@@ -13,6 +13,8 @@ struct cluster {
 
 /* Starts a new one and waits until every member answers. */
 void cluster_start(struct cluster *cluster);
+/* The same over TLS, for clients with a certificate; all have those of the first one. */
+void cluster_start_tls(struct cluster *cluster);
 /* Waits until every member answers. */
 void cluster_wait(struct cluster *cluster);
 void cluster_stop(struct cluster *cluster);

@@ -1,5 +1,6 @@
 #include "every_call.h"
 
+#include "mirrors.h"
 #include "requests.h"
 
 static const char key[] = "c_tests/every_call";
@@ -85,6 +86,12 @@ static void watches(hmkv *kv, hmkv_status expected) {
   CHECK(watcher == NULL);
 }
 
+static void mirrors(hmkv *kv, hmkv_status expected) {
+  hmkv_mirror *mirror = (hmkv_mirror *)&mirror;
+  CHECK_STATUS(expected, hmkv_mirror_open(kv, key, HMKV_NTS, no_event, NULL, &mirror));
+  CHECK(mirror == NULL);
+}
+
 static void leases_and_locks(hmkv *kv, hmkv_status expected) {
   hmkv_lease *lease = (hmkv_lease *)&lease;
   hmkv_lock *lock = (hmkv_lock *)&lock;
@@ -102,8 +109,15 @@ void every_call_answers(hmkv *kv, hmkv_status expected) {
   text_calls(kv, expected);
   requests(kv, expected);
   watches(kv, expected);
+  mirrors(kv, expected);
   leases_and_locks(kv, expected);
   CHECK_STATUS(expected, hmkv_on_state(kv, NULL, NULL));
+  char *told = (char *)"untouched";
+  CHECK_STATUS(expected, hmkv_metrics(kv, &told));
+  CHECK(told == NULL);
+  told = (char *)"untouched";
+  CHECK_STATUS(expected, hmkv_cluster_status(kv, &told));
+  CHECK(told == NULL);
   CHECK_STATUS(expected, hmkv_mem_fault(kv, "expire"));
   CHECK_STATUS(expected, hmkv_close(kv));
 }
@@ -114,6 +128,13 @@ void every_watcher_call_answers(hmkv_watcher *watcher, hmkv_status expected) {
   CHECK(event == NULL);
   CHECK_STATUS(expected, hmkv_watch_close(watcher));
   CHECK_STATUS(expected, hmkv_watch_cb_cancel(watcher));
+}
+
+void every_mirror_call_answers(hmkv_mirror *mirror, hmkv_status expected) {
+  CHECK_RESULT(expected, hmkv_mirror_get(mirror, key, HMKV_NTS));
+  CHECK_RESULT(expected, hmkv_mirror_range(mirror, key, HMKV_NTS, NULL));
+  CHECK_STATUS(expected, hmkv_mirror_wait(mirror, INT64_MAX, HMKV_FOREVER));
+  CHECK_STATUS(expected, hmkv_mirror_close(mirror));
 }
 
 void every_lease_call_answers(hmkv_lease *lease, hmkv_status expected) {

@@ -71,21 +71,44 @@ void process_read(struct process *process, char *buffer, size_t size, const char
   }
 }
 
+bool process_accepts(const char *const argv[], const char *input, char *said, size_t size) {
+  struct process process = process_start(argv, JOIN_STDERR);
+  size_t length = strlen(input);
+  CHECK_INT(length, write(process.in, input, length));
+  close(process.in);
+  process.in = -1;
+  process_read(&process, said, size, NULL);
+  int status = process_wait(&process);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 void process_kill(struct process *process, int signal) {
   CHECK_INT(0, kill(process->pid, signal));
 }
 
+void process_stop(struct process *process) {
+  int status = 0;
+  process_kill(process, SIGSTOP);
+  CHECK_INT(process->pid, waitpid(process->pid, &status, WUNTRACED));
+  CHECK(WIFSTOPPED(status));
+}
+
 /* ---- etcdctl ---- */
 
-static struct process start_etcdctl(const char *where, const char *first, va_list rest) {
+const char *etcdctl_program(void) {
   const char *program = getenv("ETCDCTL");
-  const char *argv[ARGS_MAX] = {program && *program ? program : "etcdctl", "--endpoints", where};
-  int count = 3;
+  return program && *program ? program : "etcdctl";
+}
+
+static struct process start_etcdctl(const char *where, const char *first, va_list rest) {
+  /* A machine under load may need more than its defaults. */
+  const char *argv[ARGS_MAX] = {etcdctl_program(), "--command-timeout=30s", "--dial-timeout=30s",
+                                "--endpoints", where};
+  int count = 5;
   for (const char *arg = first; arg; arg = va_arg(rest, const char *)) {
     CHECK(count < ARGS_MAX - 1);
     argv[count++] = arg;
   }
-  setenv("ETCDCTL_API", "3", 1);
   return process_start(argv, KEEP_STDERR);
 }
 

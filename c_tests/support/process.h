@@ -21,9 +21,17 @@ struct process process_start(const char *const argv[], int stderr_too);
 int process_wait(struct process *process);
 /* Reads output into `buffer` until `wanted` is in it, or to its end for NULL. */
 void process_read(struct process *process, char *buffer, size_t size, const char *wanted);
+/* Gives `input` to a program found by PATH; whether it ends with 0. What it prints goes to
+ * `said`. */
+bool process_accepts(const char *const argv[], const char *input, char *said, size_t size);
 void process_kill(struct process *process, int signal);
+/* Stops it; when this returns all its threads stand. SIGCONT lets them go on. */
+void process_stop(struct process *process);
 
-/* Runs etcdctl against the endpoint of the test; the arguments end with NULL. It
+/* etcdctl, or the program that the environment names instead. Since 3.4 it speaks the
+ * third API by itself; to be told so makes a newer one complain. */
+const char *etcdctl_program(void);
+/* Runs it against the endpoint of the test; the arguments end with NULL. It
  * must succeed. Its output lives as long as the process. */
 const char *etcdctl(const char *first, ...) __attribute__((sentinel));
 /* The same against another server. */

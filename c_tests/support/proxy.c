@@ -47,10 +47,12 @@ static void open_link(struct proxy *proxy, int client) {
   prepare(client);
   prepare(server);
   link->used = true;
+  link->held = false;
   link->flows[TO_SERVER] = (struct proxy_flow){client, server, malloc(PROXY_BUFFER), 0, 0};
   link->flows[TO_CLIENT] = (struct proxy_flow){server, client, malloc(PROXY_BUFFER), 0, 0};
   CHECK(link->flows[TO_SERVER].buffer && link->flows[TO_CLIENT].buffer);
   proxy->connections++;
+  proxy->last = link;
 }
 
 static void close_link(struct proxy_link *link, enum proxy_cut how) {
@@ -81,6 +83,11 @@ enum step { GOES_ON, ENDED, CUT };
 static enum step write_some(struct proxy *proxy, int way, struct proxy_flow *flow) {
   size_t length = flow->end - flow->begin;
   int64_t left = proxy->left[way];
+  if (left == 0 && proxy->how == CUT_HOLD) {
+    proxy->hold[way] = true;
+    proxy->left[way] = -1;
+    return GOES_ON;
+  }
   if (left == 0) return CUT;
   if (left > 0 && (uint64_t)left < length) length = (size_t)left;
   ssize_t sent = send(flow->to, flow->buffer + flow->begin, length, MSG_NOSIGNAL);
@@ -123,7 +130,7 @@ static int fill(struct proxy *proxy, struct pollfd *polls) {
   polls[0] = (struct pollfd){proxy->wake, POLLIN, 0};
   polls[1] = (struct pollfd){proxy->refusing ? -1 : proxy->listener, POLLIN, 0};
   for (int i = 0; i < PROXY_LINKS; i++) {
-    if (!proxy->links[i].used) continue;
+    if (!proxy->links[i].used || proxy->links[i].held) continue;
     for (int way = 0; way < WAYS; way++) {
       const struct proxy_flow *flow = &proxy->links[i].flows[way];
       if (proxy->hold[way]) continue;
@@ -152,7 +159,7 @@ static void *run(void *arg) {
     int client = polls[1].revents ? accept4(proxy->listener, NULL, NULL, SOCK_CLOEXEC) : -1;
     if (client >= 0) open_link(proxy, client);
     for (int i = 0; i < PROXY_LINKS; i++)
-      if (proxy->links[i].used) move_link(proxy, &proxy->links[i]);
+      if (proxy->links[i].used && !proxy->links[i].held) move_link(proxy, &proxy->links[i]);
     pthread_mutex_unlock(&proxy->mutex);
   }
   pthread_mutex_unlock(&proxy->mutex);
@@ -184,9 +191,22 @@ static void wake_and_unlock(struct proxy *proxy) {
   pthread_mutex_unlock(&proxy->mutex);
 }
 
+void proxy_lead_to(struct proxy *proxy, int server_port) {
+  pthread_mutex_lock(&proxy->mutex);
+  proxy->server_port = server_port;
+  pthread_mutex_unlock(&proxy->mutex);
+}
+
 void proxy_hold(struct proxy *proxy, enum proxy_way way, bool hold) {
   pthread_mutex_lock(&proxy->mutex);
   proxy->hold[way] = hold;
+  wake_and_unlock(proxy);
+}
+
+void proxy_hold_last(struct proxy *proxy) {
+  pthread_mutex_lock(&proxy->mutex);
+  CHECK(proxy->last && proxy->last->used);
+  proxy->last->held = true;
   wake_and_unlock(proxy);
 }
 

@@ -7,7 +7,7 @@
 #include "test.h"
 
 enum proxy_way { TO_SERVER, TO_CLIENT, WAYS };
-enum proxy_cut { CUT_CLOSE, CUT_RESET };
+enum proxy_cut { CUT_CLOSE, CUT_RESET, CUT_HOLD };
 
 enum { PROXY_LINKS = 64, PROXY_BUFFER = 65536 };
 
@@ -19,7 +19,7 @@ struct proxy_flow {
 };
 
 struct proxy_link {
-  bool used;
+  bool used, held;
   struct proxy_flow flows[WAYS];
 };
 
@@ -32,15 +32,22 @@ struct proxy {
   int64_t left[WAYS]; /* bytes until a cut; less than 0: no cut */
   enum proxy_cut how;
   long connections, cuts;
+  struct proxy_link *last;
   uint64_t passed[WAYS];
   struct proxy_link links[PROXY_LINKS];
 };
 
 void proxy_start(struct proxy *proxy, int server_port);
+/* Connections that are made from now on lead there. */
+void proxy_lead_to(struct proxy *proxy, int server_port);
 /* Bytes of this direction wait in the proxy and before it, or go on. */
 void proxy_hold(struct proxy *proxy, enum proxy_way way, bool hold);
+/* Bytes of both directions of the connection that was made last, and is still there, wait
+ * for ever. */
+void proxy_hold_last(struct proxy *proxy);
 /* Lets `bytes` more pass in this direction, all connections together; the connection
- * that brings the next one is cut to both sides. Once. */
+ * that brings the next one is cut to both sides. Once. Instead of a cut, CUT_HOLD holds
+ * this direction as proxy_hold() does. */
 void proxy_cut_after(struct proxy *proxy, enum proxy_way way, int64_t bytes, enum proxy_cut how);
 /* No longer. */
 void proxy_cut_never(struct proxy *proxy);

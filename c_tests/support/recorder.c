@@ -150,6 +150,17 @@ void recorder_wait(struct recorder *recorder, size_t count) {
   CHECK_INT(count, recorder_count(recorder));
 }
 
+static bool is_put(struct recorder *recorder, const char *key, const char *value) {
+  struct recorded put = recorder_last_of(recorder, key);
+  if (put.type != HMKV_EVENT_PUT || strcmp(put.kv.value, value) != 0) return false;
+  struct recorded end = recorder_at(recorder, recorder_count(recorder) - 1);
+  return end.last || !is_change(end.type);
+}
+
+void recorder_wait_put(struct recorder *recorder, const char *key, const char *value) {
+  WAIT_UNTIL(is_put(recorder, key, value));
+}
+
 struct recorded recorder_at(struct recorder *recorder, size_t i) {
   pthread_mutex_lock(&recorder->mutex);
   CHECK(i < recorder->events.count);

@@ -51,6 +51,9 @@ size_t recorder_states(struct recorder *recorder);
 size_t recorder_count_of(struct recorder *recorder, int32_t type);
 /* Waits until there are `count`, and checks that there are no more. */
 void recorder_wait(struct recorder *recorder, size_t count);
+/* Waits until the last that is about `key` stored `value`, and the step that it is of is whole:
+ * closing may come in the middle of one. */
+void recorder_wait_put(struct recorder *recorder, const char *key, const char *value);
 /* One of them; it must exist. */
 struct recorded recorder_at(struct recorder *recorder, size_t i);
 /* The last that is about a key, or one of type 0. */

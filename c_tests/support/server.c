@@ -74,9 +74,11 @@ void server_launch(struct server *server) {
   const char *program = getenv("ETCD");
   const char *peer = server_peer_url(server);
   const char *cluster = server->cluster ? server->cluster : text("%s=%s", server->name, peer);
+  const char *also = server->also_listens;
+  const char *listens = also ? text("%s,%s", server->endpoint, also) : server->endpoint;
   const char *argv[24] = {program && *program ? program : "etcd", "--name", server->name,
                           "--data-dir", text("%s/data", server->directory),
-                          "--listen-client-urls", server->endpoint,
+                          "--listen-client-urls", listens,
                           "--advertise-client-urls", server->endpoint,
                           "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                           "--initial-cluster", cluster, "--log-level", "error"};
@@ -117,12 +119,11 @@ static bool log_has(struct server *server, const char *wanted) {
 }
 
 bool server_answers(struct server *server) {
-  const char *program = getenv("ETCDCTL");
-  const char *const argv[] = {"sh", "-c", "ETCDCTL_API=3 \"$0\" --endpoints=\"$1\" "
+  const char *const argv[] = {"sh", "-c", "\"$0\" --endpoints=\"$1\" "
                               "--command-timeout=1s ${2:+--cacert=$2/ca.pem "
                               "--cert=$2/client.pem --key=$2/client.key} "
                               "endpoint health >/dev/null 2>&1",
-                              program && *program ? program : "etcdctl", server->endpoint,
+                              etcdctl_program(), server->endpoint,
                               server->certificates ? server->certificates : "", NULL};
   struct process probe = process_start(argv, JOIN_STDERR);
   return process_wait(&probe) == 0;
@@ -187,14 +188,18 @@ void server_start(struct server *server, const char *option) {
   server_begin(server);
 }
 
-void server_start_tls(struct server *server) {
-  server_prepare(server, "own");
+void server_certify(struct server *server) {
   const char *const argv[] = {"sh", TEST_CERTIFICATES, server->directory, NULL};
   struct process made = process_start(argv, JOIN_STDERR);
   char output[8192];
   process_read(&made, output, sizeof output, NULL);
   if (process_wait(&made) != 0) FAIL("no certificates: %s", output);
   server->certificates = server->directory;
+}
+
+void server_start_tls(struct server *server) {
+  server_prepare(server, "own");
+  server_certify(server);
   server_begin(server);
 }
 

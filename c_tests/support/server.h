@@ -15,6 +15,7 @@ struct server {
   int peer_port;
   const char *option; /* one more argument of etcd, or NULL */
   const char *certificates; /* directory of certificates.sh, or NULL for http */
+  const char *also_listens; /* one more URL for clients, which nobody is told of, or NULL */
   const char *name;
   const char *cluster; /* its members, NAME=URL joined by commas; NULL: itself alone */
   bool fsync;
@@ -48,6 +49,8 @@ int free_port(void);
 /* ---- the steps of server_start(), for members of a cluster ---- */
 
 void server_prepare(struct server *server, const char *name);
+/* Makes certificates in its directory; it is one with TLS from then on. */
+void server_certify(struct server *server);
 /* All that follow, for one that is alone. */
 void server_begin(struct server *server);
 void server_choose_ports(struct server *server, bool client, bool peer);

@@ -20,8 +20,9 @@ struct states {
 void states_record(hmkv_state state, const char *detail, void *userdata);
 /* How often `state` came, with this detail if it is not NULL. */
 size_t states_count(struct states *states, hmkv_state state, const char *detail);
+/* How many came, but for those about the way to the server. */
 size_t states_total(struct states *states);
-/* The place of the first one; it must have come. */
+/* The place of the first one among these; it must have come. */
 size_t states_place(struct states *states, hmkv_state state, const char *detail);
 void states_free(struct states *states);
 

@@ -184,6 +184,14 @@ bool under_valgrind(void) {
   return preload && strstr(preload, "vgpreload");
 }
 
+bool memory_is_its_own(void) {
+#ifdef __SANITIZE_ADDRESS__
+  return false;
+#else
+  return !under_valgrind();
+#endif
+}
+
 /* ---- time ---- */
 
 int64_t now_ms(void) {
@@ -231,6 +239,15 @@ int count_threads(const char *prefix) {
     fclose(file);
   }
   closedir(tasks);
+  return count;
+}
+
+int count_descriptors(void) {
+  int count = -3; /* ".", ".." and the directory itself */
+  DIR *descriptors = opendir("/proc/self/fd");
+  CHECK(descriptors);
+  while (readdir(descriptors)) count++;
+  closedir(descriptors);
   return count;
 }
 

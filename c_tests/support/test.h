@@ -90,6 +90,9 @@ int64_t test_number(const char *name, int64_t otherwise);
 int rounds(int normal, int light);
 bool under_valgrind(void);
 
+/* Whether memory is that of a program as users have it. */
+bool memory_is_its_own(void);
+
 /* ---- time ---- */
 
 int64_t now_ms(void);
@@ -126,6 +129,8 @@ pthread_t start_thread(void *(*run)(void *), void *arg);
 void *join_thread(pthread_t thread);
 /* Threads of this process whose name begins with `prefix`. */
 int count_threads(const char *prefix);
+/* Descriptors that this process has open. */
+int count_descriptors(void);
 /* Waits until thread `tid` sleeps in the kernel and stays there. */
 void wait_until_blocked(pid_t tid);
 pid_t thread_id(void);
