@@ -257,6 +257,39 @@ static void changes_of_the_leader_do_no_harm(void) {
   cluster_stop(&cluster);
 }
 
+/* ---- in the library itself ---- */
+
+static struct gate busy = GATE_CLOSED;
+static atomic_int held;
+
+/* What no log may do: it holds up the thread that reads answers and events. */
+static void hold_up(int32_t level, const char *line, void *userdata) {
+  (void)level, (void)line, (void)userdata;
+  char name[16] = "";
+  pthread_getname_np(pthread_self(), name, sizeof name);
+  if (strcmp(name, "hmkv-io") != 0) return;
+  atomic_fetch_add(&held, 1);
+  gate_pass(&busy);
+}
+
+static void renewals_wait_for_no_events_and_no_answers(void) {
+  const char *key = unique("key");
+  struct told told = {0};
+  hmkv_watcher *watcher = NULL;
+  hmkv_lease *lease = lease_on(kv, 2000, key, &told);
+  hmkv_set_log(HMKV_LOG_DEBUG, hold_up, NULL);
+  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_watch_open(kv, key, HMKV_NTS, NULL, NULL, NULL, &watcher));
+  CHECK_INT(1, atomic_load(&held)); /* when it had connected */
+  HOLDS_FOR(6000, hmkv_lease_left_ms(lease) > 0);
+  CHECK(has_key(kv, key)); /* this thread reads the answer itself */
+  CHECK_INT(1, atomic_load(&held));
+  gate_open(&busy);
+  CHECK(told_nothing(&told));
+  hmkv_set_log(HMKV_LOG_OFF, NULL, NULL);
+  CHECK_OK(hmkv_lease_close(lease, true));
+  CHECK(!has_key(kv, key));
+}
+
 static const struct test tests[] = {
     ETCD_ONLY(what_is_left_falls_during_an_outage_and_rises_after_it),
     ETCD_ONLY(an_outage_shorter_than_the_ttl_does_no_harm),
@@ -268,5 +301,6 @@ static const struct test tests[] = {
     ETCD_ONLY(closing_the_store_ends_a_grant),
     ETCD_ONLY(closing_the_store_ends_a_revocation),
     ETCD_ONLY(changes_of_the_leader_do_no_harm),
+    ETCD_ONLY(renewals_wait_for_no_events_and_no_answers),
 };
 TEST_MAIN(.begin = begin, .end = end)

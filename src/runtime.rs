@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::sync::Lock;
 use crate::sys::ForkLocal;
 use crate::timer::Timer;
-use once_cell::sync::OnceCell;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -15,7 +14,9 @@ pub struct Runtime {
     pub timer: Arc<Timer>,
     pub pool: Arc<Pool>,
     timer_thread: Mutex<Option<JoinHandle<()>>>,
-    io: OnceCell<Arc<Io>>,
+    io: Arc<Io>,
+    /// That of leases, whose renewals wait behind no watch and no request.
+    pub lease_io: Arc<Io>,
 }
 
 /// The runtime of this process, while it has users.
@@ -39,7 +40,8 @@ impl Runtime {
                     pool: Pool::new(timer.clone()),
                     timer,
                     timer_thread: Mutex::new(Some(thread)),
-                    io: OnceCell::new(),
+                    io: Io::new("hmkv-io"),
+                    lease_io: Io::new("hmkv-lease"),
                 });
                 shared.current = Some(runtime.clone());
                 runtime
@@ -51,7 +53,7 @@ impl Runtime {
 
     /// The thread of network I/O, started when the first store needs it.
     pub fn io(&self) -> Result<&Arc<Io>> {
-        self.io.get_or_try_init(Io::start)
+        self.io.start().map(|()| &self.io)
     }
 
     /// Ends the threads if this was the last user, waiting for callbacks that still
@@ -67,9 +69,8 @@ impl Runtime {
         };
         let Some(runtime) = last else { return };
         runtime.pool.stop(deadline);
-        if let Some(io) = runtime.io.get() {
-            io.stop(deadline);
-        }
+        runtime.io.stop(deadline);
+        runtime.lease_io.stop(deadline);
         runtime.timer.stop();
         let thread = runtime.timer_thread.hold().take();
         if let Some(thread) = thread {

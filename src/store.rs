@@ -449,7 +449,8 @@ fn backend(
         Endpoint::Etcd(urls) => Members::Given(urls),
         Endpoint::Srv(domain) => Members::Of(domain),
     };
-    let (io, timer) = (runtime.io()?.clone(), runtime.timer.clone());
+    let (io, lease_io) = (runtime.io()?.clone(), runtime.lease_io.clone());
+    let timer = runtime.timer.clone();
     let reach = Reach::new(state.clone(), metrics.clone());
-    Ok(Arc::new(EtcdBackend::new(members, options, io, timer, reach)?))
+    Ok(Arc::new(EtcdBackend::new(members, options, io, lease_io, timer, reach)?))
 }

@@ -1,4 +1,4 @@
-//! The thread of network I/O: a single-threaded runtime that no caller enters.
+//! A thread of network I/O: a single-threaded runtime that no caller enters.
 //!
 //! Callers put jobs in a queue and write to a socket; they never touch the
 //! runtime or its thread-locals, so that every call works in every phase of a
@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::sync::{wait_until, Lock};
 use crate::sys;
+use once_cell::sync::OnceCell;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -21,10 +22,10 @@ const STACK: usize = 1 << 20;
 type Job = Box<dyn FnOnce() + Send>;
 
 pub struct Io {
+    name: &'static str,
     queue: Mutex<Queue>,
-    signal: UnixStream,
-    /// The other end. Kept here too, so that a signal never meets a closed one.
-    _signalled: UnixStream,
+    /// Both ends, so that a signal never meets a closed one.
+    signal: OnceCell<(UnixStream, UnixStream)>,
     ended: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -37,37 +38,48 @@ struct Queue {
 }
 
 impl Io {
-    pub fn start() -> Result<Arc<Self>> {
-        let no_memory = |e: std::io::Error| Error::NoMemory(format!("I/O thread: {e}"));
-        let (signal, signalled) = UnixStream::pair().map_err(no_memory)?;
-        let non_blocking = signal.set_nonblocking(true).and(signalled.set_nonblocking(true));
-        let receiver = non_blocking.and(signalled.try_clone()).map_err(no_memory)?;
-        let io = Arc::new(Self {
+    /// One that is not started yet: its jobs wait.
+    pub fn new(name: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            name,
             queue: Mutex::default(),
-            signal,
-            _signalled: signalled,
+            signal: OnceCell::new(),
             ended: Condvar::new(),
             thread: Mutex::default(),
-        });
-        let (run, ready) = (io.clone(), Arc::new(crate::signal::Once::default()));
+        })
+    }
+
+    /// Starts the thread, unless it is there.
+    pub fn start(self: &Arc<Self>) -> Result<()> {
+        let mut thread = self.thread.hold();
+        if thread.is_some() {
+            return Ok(());
+        }
+        let no_memory = |e: std::io::Error| Error::NoMemory(format!("I/O thread: {e}"));
+        let signal = self.signal.get_or_try_init(UnixStream::pair).map_err(no_memory)?;
+        let non_blocking = signal.0.set_nonblocking(true).and(signal.1.set_nonblocking(true));
+        let receiver = non_blocking.and(signal.1.try_clone()).map_err(no_memory)?;
+        let (run, ready) = (self.clone(), Arc::new(crate::signal::Once::default()));
         let is_ready = ready.clone();
-        let thread = sys::spawn("hmkv-io", STACK, move || {
-            let _ended = Ended(run.clone());
+        let started = sys::spawn(self.name, STACK, move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             match runtime {
                 Err(e) => is_ready.set(Err(e)),
                 Ok(runtime) => {
+                    let _ended = Ended(run.clone());
+                    let runtime = runtime; // ends before that is told
                     is_ready.set(Ok(()));
                     runtime.block_on(run.serve(receiver));
                 }
             }
         })
         .map_err(no_memory)?;
-        *io.thread.hold() = Some(thread);
-        match ready.take(None) {
-            Some(Err(e)) => Err(no_memory(e)),
-            _ => Ok(io),
+        if let Some(Err(e)) = ready.take(None) {
+            let _ = started.join();
+            return Err(no_memory(e));
         }
+        *thread = Some(started);
+        Ok(())
     }
 
     /// Runs the job on the I/O thread, after those before it. It must not block; it
@@ -87,8 +99,10 @@ impl Io {
     }
 
     fn wake(&self) {
-        // Fails where the buffer is full of signals, which is a signal too.
-        let _ = (&self.signal).write(&[0]);
+        if let Some((signal, _)) = self.signal.get() {
+            // Fails where the buffer is full of signals, which is a signal too.
+            let _ = (&*signal).write(&[0]);
+        }
     }
 
     async fn serve(&self, signalled: UnixStream) {
@@ -119,8 +133,9 @@ impl Io {
         drop(queue);
         drop(jobs);
         self.wake();
+        let mut thread = self.thread.hold();
         let mut queue = self.queue.hold();
-        while !queue.ended {
+        while thread.is_some() && !queue.ended {
             let (next, in_time) =
                 wait_until(&self.ended, queue, Some(deadline + Duration::from_secs(1)));
             queue = next;
@@ -129,7 +144,7 @@ impl Io {
             }
         }
         drop(queue);
-        if let Some(thread) = self.thread.hold().take() {
+        if let Some(thread) = thread.take() {
             let _ = thread.join();
         }
     }

@@ -1,12 +1,10 @@
-//! Requests that deal with leases, and one about alarms, by way of etcd-client.
+//! Requests that deal with leases, by way of etcd-client.
 
 use super::endpoints::Connected;
 use super::outcome::{self, Failure};
 use crate::error::Error;
 use crate::request::{Request, Response};
-use etcd_client::{
-    AlarmAction, AlarmType, LeaseGrantOptions, LeaseGrantResponse, LeaseTimeToLiveResponse,
-};
+use etcd_client::{LeaseGrantOptions, LeaseGrantResponse, LeaseTimeToLiveResponse};
 
 /// Makes the call.
 pub async fn send(
@@ -62,13 +60,6 @@ fn is_there(left: &LeaseTimeToLiveResponse) -> bool {
 fn is_granted_already(error: &etcd_client::Error) -> bool {
     matches!(error, etcd_client::Error::GRpcStatus(status)
         if status.message() == "etcdserver: lease already exists")
-}
-
-/// Whether the alarm for the space quota is raised.
-pub async fn is_full(connected: &Connected) -> std::result::Result<bool, Failure> {
-    let mut client = connected.client().await.map_err(Failure::NotApplied)?;
-    let answer = client.alarm(AlarmAction::Get, AlarmType::Nospace, None).await;
-    answer.map(|answer| !answer.alarms().is_empty()).map_err(|error| outcome::classify(&error))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ use crate::signal::Once;
 use crate::timer::Timer;
 use auth::Auth;
 use endpoints::Endpoints;
+use progress::Progress;
 use reach::Role;
 use requests::Requests;
 use srv::Discovery;
@@ -49,6 +50,8 @@ use watches::{Command, Watches};
 
 pub struct EtcdBackend {
     io: Arc<Io>,
+    /// Of leases, and of what else is rare; started by the first of them.
+    lease_io: Arc<Io>,
     timer: Arc<Timer>,
     requests: Arc<Requests>,
     watches: Arc<Watches>,
@@ -66,6 +69,7 @@ impl EtcdBackend {
         members: Members,
         options: &Options,
         io: Arc<Io>,
+        lease_io: Arc<Io>,
         timer: Arc<Timer>,
         reach: Arc<Reach>,
     ) -> Result<Self> {
@@ -74,11 +78,12 @@ impl EtcdBackend {
             Members::Of(domain) => (Vec::new(), Some(Discovery::new(domain, options)?)),
         };
         // Streams have connections of their own, and so have leases: neither waits
-        // behind a large answer.
+        // behind a large answer. The thread of a connection is that of its endpoints.
         let auth = Auth::new(options)?;
         let endpoints = |role| {
             let (reach, auth, discovery) = (reach.clone(), auth.clone(), discovery.clone());
-            Endpoints::new(&urls, options, role, reach, auth, discovery, Arc::downgrade(&io))
+            let io = if role == Role::Leases { &lease_io } else { &io };
+            Endpoints::new(&urls, options, role, reach, auth, discovery, Arc::downgrade(io))
         };
         let unary = endpoints(Role::Requests)?;
         let leases = endpoints(Role::Leases)?;
@@ -89,10 +94,27 @@ impl EtcdBackend {
             discovery.follow(&io, syncs.then(|| given.clone()), &all);
         }
         if syncs {
-            members::follow(&io, options.sync, given, &all);
+            lease_io.start()?;
+            members::follow(&lease_io, options.sync, given, &all);
         }
         let watches = Arc::new(Watches::new(streams));
-        Ok(Self { io, timer, requests: Arc::new(Requests::new(unary, leases)), watches })
+        let requests = Arc::new(Requests::new(unary, leases));
+        Ok(Self { io, lease_io, timer, requests, watches })
+    }
+}
+
+impl EtcdBackend {
+    /// Has the I/O thread make a request that it is for.
+    fn post(&self, request: Request, deadline: Instant, progress: Arc<Progress>, done: Completion) {
+        let io = if request.is_about_a_lease() {
+            if let Err(error) = self.lease_io.start() {
+                return done.complete(Err(error));
+            }
+            &self.lease_io
+        } else {
+            &self.io
+        };
+        self.requests.clone().post(io, request, deadline, progress, done);
     }
 }
 
@@ -105,7 +127,7 @@ impl Backend for EtcdBackend {
     ) -> Option<Box<dyn Flight>> {
         if request.is_about_a_lease() {
             // Behind no load of the user's, and after it when the store is closed.
-            self.requests.clone().post(&self.io, request, deadline, Arc::default(), done);
+            self.post(request, deadline, Arc::default(), done);
             return None;
         }
         Some(Submission::begin(&self.requests, &self.io, &self.timer, request, deadline, done))
@@ -118,7 +140,7 @@ impl Backend for EtcdBackend {
                 let answer = Arc::new(Once::default());
                 let given = answer.clone();
                 let done = Completion::new(move |result| given.set(result));
-                self.requests.clone().post(&self.io, request, deadline, progress, done);
+                self.post(request, deadline, progress, done);
                 answer.take(None).unwrap_or(Err(Error::Closed))
             }
         }
@@ -153,7 +175,8 @@ impl Backend for EtcdBackend {
     }
 
     fn cluster(&self, deadline: Instant) -> Result<Cluster> {
-        self.requests.cluster(&self.io, deadline)
+        self.lease_io.start()?;
+        self.requests.cluster(&self.lease_io, deadline)
     }
 
     fn fault(&self, _fault: Fault) -> Result<()> {

@@ -1,12 +1,17 @@
-//! Reads of the library's own, of a key that the user may be expected to read.
+//! Questions of the library's own: reads of a key that the user may be expected to read,
+//! and the alarm for space.
 
 use super::message;
 use super::outcome::{self, Failure};
-use super::tasks::call;
-use super::transport::{CallError, Connection, Outcome};
+use super::tasks::{call, unary};
+use super::transport::{CallError, Connection, Outcome, PREFIX};
+use crate::error::Error;
 use crate::request::Range;
 use crate::types::KeyRange;
 use bytes::Bytes;
+use etcd_client::proto::PbAlarmResponse;
+use etcd_client::AlarmType;
+use prost::Message;
 use std::sync::Arc;
 
 /// The store's id and a revision of it that a quorum has, by a read of this key; none
@@ -26,6 +31,19 @@ pub async fn look(
 pub async fn is_alive(connection: &Arc<Connection>, key: &Bytes) -> bool {
     let local = Range { serializable: true, ..of_key(key) };
     matches!(read(connection, local).await, Ok(_) | Err(CallError::Refused(_)))
+}
+
+const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
+
+/// Its message: field 3 says which alarm, and that it is asked for is the default.
+const NOSPACE: [u8; PREFIX + 2] = [0, 0, 0, 0, 2, 3 << 3, AlarmType::Nospace as u8];
+
+/// Whether the alarm for the space quota is raised.
+pub async fn is_full(connection: &Arc<Connection>) -> std::result::Result<bool, Failure> {
+    let answer = unary(connection, ALARM, true, Bytes::from_static(&NOSPACE)).await;
+    let answer = answer.map_err(|error| outcome::of_call(&error))?;
+    let unfit = |_| Failure::Final(Error::unexpected("an answer to a question for alarms"));
+    PbAlarmResponse::decode(answer).map(|answer| !answer.alarms.is_empty()).map_err(unfit)
 }
 
 fn of_key(key: &Bytes) -> Range {

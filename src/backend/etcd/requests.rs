@@ -12,6 +12,7 @@ use super::io::Io;
 use super::leases;
 use super::message::{self, Method};
 use super::outcome::{self, Failure};
+use super::probes;
 use super::progress::Progress;
 use super::submission::Submission;
 use super::tasks::{call, jitter};
@@ -282,7 +283,7 @@ impl Requests {
     ) -> std::result::Result<Response, Failure> {
         let connected = endpoints.connect().await.map_err(outcome::of_connecting)?;
         if request.stores() && self.is_full() {
-            self.ask_whether_full().await?;
+            self.ask_whether_full(&connected).await?;
         }
         let encoded = message::encode(request);
         progress.begin_sending(&connected)?;
@@ -388,13 +389,12 @@ impl Requests {
     /// The write that exceeds the quota is applied and refused in one, by the same
     /// words as one that is refused and not applied. So its outcome is unknown; from
     /// then on the alarm is asked for before a write is sent.
-    async fn ask_whether_full(&self) -> std::result::Result<(), Failure> {
-        let connected = self.leases.connect().await.map_err(outcome::of_connecting)?;
-        let full = match leases::is_full(&connected).await {
+    async fn ask_whether_full(&self, connected: &Connected) -> std::result::Result<(), Failure> {
+        let full = match probes::is_full(&connected.connection).await {
             Ok(full) => full,
             // The next write will tell.
             Err(Failure::Final(Error::Denied(_))) => false,
-            Err(Failure::Token(why)) if self.leases.reject_token(&connected) => {
+            Err(Failure::Token(why)) if self.endpoints.reject_token(connected) => {
                 return Err(Failure::NotApplied(Error::Auth(why)));
             }
             Err(failure) => return Err(Failure::NotApplied(failure.into())),
