@@ -150,7 +150,6 @@ pub enum Next {
 
 const COMPACTED: &str = "the changes are compacted";
 pub const REPLACED: &str = "the store was replaced";
-const GAP: &str = "the server left a change out";
 pub const TOO_SLOW: &str = "the consumer was too slow";
 
 impl Feed {
@@ -427,7 +426,7 @@ impl Feed {
             Notice::Progress(revision) => inner.next = inner.next.max(revision + 1),
             Notice::Compacted => inner.link = Link::Missing(COMPACTED),
             Notice::Replaced => inner.link = Link::Missing(REPLACED),
-            Notice::Gap => inner.link = Link::Missing(GAP),
+            Notice::Gap(why) => inner.link = Link::Missing(why),
             Notice::Failed(error) => inner.link = Link::Ended(error),
             Notice::Events(mut events) => {
                 events.retain(|event| event.revision() >= inner.next);

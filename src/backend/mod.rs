@@ -178,8 +178,8 @@ pub enum Notice {
     Compacted,
     /// The store is not the one that was watched; the watch has ended.
     Replaced,
-    /// The server left a change out; the watch has ended.
-    Gap,
+    /// Changes are missing, for this reason; the watch has ended.
+    Gap(&'static str),
     /// The watch has ended for this reason.
     Failed(Error),
 }

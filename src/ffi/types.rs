@@ -122,8 +122,8 @@ pub enum hmkv_event_code {
     /// every change after it follows.
     HMKV_EVENT_SYNCED = 3,
     /// The changes up to `revision` could not be had one by one: they were compacted, the
-    /// server left one out, the consumer was too slow for its policy, or the store is
-    /// another one. The difference was delivered before this, as PUT and DELETE; a key
+    /// server left one out, those of one revision took more than 256 MiB, the consumer was
+    /// too slow for its policy, or the store is another one. The difference was delivered before this, as PUT and DELETE; a key
     /// that was created anew as both. Of another store every key is told again, changed
     /// or not. `detail` has the reason.
     HMKV_EVENT_RESYNC = 4,

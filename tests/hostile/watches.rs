@@ -181,6 +181,33 @@ fn a_watch_said_to_be_compacted_is_begun_anew() {
     assert_eq!(puts_until(&it.watcher, last), [last]);
 }
 
+/// More pieces of one revision than are collected.
+fn endless(good: &[u8]) -> Vec<u8> {
+    use prost::Message;
+    let mut answer = PbWatchResponse::decode(good).expect("its own answer");
+    answer.fragment = true;
+    for kv in answer.events.iter_mut().filter_map(|event| event.kv.as_mut()) {
+        kv.value = vec![b'x'; 1 << 20];
+    }
+    framed(&answer.encode_to_vec()).repeat(300)
+}
+
+#[test]
+fn a_revision_without_end_is_told_by_the_difference_that_it_makes() {
+    let it = Watching::begin();
+    it.scene.server.reply(WATCH, |good| Reply::Raw(endless(&good), &[]));
+    it.put();
+    resyncs(&it.watcher);
+    it.scene.server.behave();
+    let last = it.put();
+    let end = Instant::now() + LATEST;
+    while it.watcher.next(Duration::from_millis(100)).is_none_or(|told| told.revision != last) {
+        assert!(Instant::now() < end, "it does not go on");
+    }
+    drop(it.watcher);
+    it.scene.recovers();
+}
+
 #[test]
 fn a_watch_is_not_begun_again_and_again_where_reads_make_no_sense() {
     for reply in [

@@ -39,7 +39,7 @@ impl WatchSink for Told {
                 told.next = events.last().expect("one").revision() + 1;
             }
             Notice::Progress(revision) => told.next = told.next.max(revision + 1),
-            Notice::Compacted | Notice::Replaced | Notice::Gap | Notice::Failed(_) => {
+            Notice::Compacted | Notice::Replaced | Notice::Gap(_) | Notice::Failed(_) => {
                 told.ended = true;
             }
         }

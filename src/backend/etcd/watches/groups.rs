@@ -3,7 +3,7 @@
 use crate::backend::{Notice, Wanted, WatchSink};
 use crate::error::Error;
 use crate::log::{log, Level};
-use crate::types::{Event, EventKind, KeyRange, RangeEnd};
+use crate::types::{Event, EventKind, KeyRange, KeyValue, RangeEnd};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,23 @@ pub struct Groups {
     by_server_id: HashMap<i64, u64>,
     next: u64,
     next_server_id: i64,
+    partial: Option<Partial>,
 }
+
+/// A revision whose last events are still to come. There is one at most: what the server
+/// sends in pieces it sends with nothing in between.
+struct Partial {
+    group: u64,
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+const LEFT_OUT: &str = "the server left a change out";
+const CUT_SHORT: &str = "the server did not tell a revision to its end";
+const TOO_LARGE: &str = "the events of one revision take too much memory";
+
+/// A larger revision is not collected: those who watch get the difference that it makes.
+const PARTIAL_MOST: usize = 256 << 20;
 
 /// One watch of the server.
 struct Group {
@@ -35,8 +51,6 @@ struct Group {
     /// What the server watches from.
     asked: i64,
     members: Vec<Member>,
-    /// Of a revision whose last events are still to come.
-    partial: Vec<Event>,
     /// That of the last change, of a single key; 0 after a deletion.
     version: Option<i64>,
 }
@@ -49,6 +63,37 @@ struct Member {
 
 /// The server's ids of watches that nobody needs any more.
 pub type Unneeded = Vec<i64>;
+
+impl Partial {
+    fn new(group: u64, events: Vec<Event>) -> Self {
+        Self { group, bytes: bytes(&events), events }
+    }
+
+    fn append(&mut self, mut events: Vec<Event>) {
+        self.bytes += bytes(&events);
+        self.events.append(&mut events);
+    }
+
+    /// The whole revisions, and the last one if it may go on.
+    fn split(mut self, more: bool) -> (Vec<Event>, Option<Self>) {
+        let Some(last) = self.events.last().filter(|_| more).map(Event::revision) else {
+            return (self.events, None);
+        };
+        match self.events.partition_point(|event| event.revision() < last) {
+            0 => (Vec::new(), Some(self)),
+            whole => {
+                let rest = self.events.split_off(whole);
+                (self.events, Some(Self::new(self.group, rest)))
+            }
+        }
+    }
+}
+
+fn bytes(events: &[Event]) -> usize {
+    let of = |kv: &KeyValue| kv.key.len() + kv.value.len();
+    let all = events.iter().map(|event| of(&event.kv) + event.prev.as_ref().map_or(0, of));
+    all.sum::<usize>() + size_of_val(events)
+}
 
 impl Group {
     /// Which of the changes of a single key cannot be the one after that before it, by
@@ -104,7 +149,6 @@ impl Groups {
             told: false,
             asked: 0,
             members: vec![member],
-            partial: Vec::new(),
             version: None,
         };
         self.all.insert(at, group);
@@ -163,8 +207,8 @@ impl Groups {
     /// The stream is gone, for this reason; none where it is to be made.
     pub fn leave_stream(&mut self, why: Option<&str>) {
         self.by_server_id.clear();
+        self.partial = None;
         for group in self.all.values_mut() {
-            group.partial.clear();
             group.confirmed = false;
             let Some(why) = why else { continue };
             if std::mem::take(&mut group.told) {
@@ -202,36 +246,64 @@ impl Groups {
 
     /// Whether these can be the next events of a group: of its keys, in order.
     pub fn expects(&self, group: u64, events: &[Event]) -> bool {
-        let Some(group) = self.all.get(&group) else { return true };
-        let new = events.iter().filter(|event| event.revision() >= group.wanted.start);
-        events.iter().all(|event| group.wanted.keys.contains(&event.kv.key))
-            && group.partial.iter().chain(new).is_sorted_by_key(|event| event.revision())
+        let Some(standing) = self.all.get(&group) else { return true };
+        let partial = self.partial.as_ref().filter(|partial| partial.group == group);
+        let last = partial.and_then(|partial| partial.events.last());
+        let new = events.iter().filter(|event| event.revision() >= standing.wanted.start);
+        events.iter().all(|event| standing.wanted.keys.contains(&event.kv.key))
+            && last.into_iter().chain(new).is_sorted_by_key(|event| event.revision())
     }
 
     /// `more`: the answer goes on in the next one, which may be in the same revision.
     pub fn events(&mut self, group: u64, mut events: Vec<Event>, more: bool) -> Unneeded {
-        let Some(standing) = self.all.get_mut(&group) else { return Vec::new() };
+        let Some(standing) = self.all.get(&group) else { return Vec::new() };
         let next = standing.wanted.start;
         // Servers are known to send again what was sent.
         events.retain(|event| event.revision() >= next);
-        if !standing.partial.is_empty() {
-            events.splice(0..0, standing.partial.drain(..));
-        }
-        if let Some(last) = events.last().filter(|_| more) {
-            let last = last.revision();
-            let whole = events.partition_point(|event| event.revision() < last);
-            standing.partial = events.split_off(whole);
-        }
+        let mut unneeded = Vec::new();
+        let events = match self.partial.take() {
+            Some(mut partial) if partial.group == group => {
+                partial.append(events);
+                partial
+            }
+            other => {
+                if let Some(other) = other {
+                    unneeded.extend(self.lose(other.group, CUT_SHORT));
+                }
+                Partial::new(group, events)
+            }
+        };
+        let events = match events.split(more) {
+            (_, Some(rest)) if rest.bytes > PARTIAL_MOST => {
+                unneeded.extend(self.lose(group, TOO_LARGE));
+                return unneeded;
+            }
+            (whole, rest) => {
+                self.partial = rest;
+                whole
+            }
+        };
+        unneeded.extend(self.deliver_checked(group, events));
+        unneeded
+    }
+
+    fn deliver_checked(&mut self, group: u64, mut events: Vec<Event>) -> Unneeded {
+        let Some(standing) = self.all.get_mut(&group) else { return Vec::new() };
         let gap = standing.first_gap(&events);
-        let server_id = standing.server_id;
         events.truncate(gap.unwrap_or(events.len()));
         let mut unneeded = self.deliver(group, &events);
-        if gap.is_some() && self.all.contains_key(&group) {
-            log(Level::Warn, || "a change was not told by the server".into());
-            unneeded.push(server_id);
-            self.end(group, Notice::Gap);
+        if gap.is_some() {
+            unneeded.extend(self.lose(group, LEFT_OUT));
         }
         unneeded
+    }
+
+    /// Ends a watch after which there is a gap.
+    fn lose(&mut self, group: u64, why: &'static str) -> Option<i64> {
+        let server_id = self.all.get(&group)?.server_id;
+        log(Level::Warn, || format!("watch is begun anew: {why}"));
+        self.end(group, Notice::Gap(why));
+        Some(server_id)
     }
 
     fn deliver(&mut self, group: u64, events: &[Event]) -> Unneeded {
