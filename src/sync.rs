@@ -4,9 +4,13 @@
 //! What a model explores (CONTRIBUTING.md) takes its locks and atomics from here: under
 //! `cfg(model)` they are those of loom.
 
+#[cfg(model)]
+use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+#[cfg(not(model))]
+pub use crate::sys::Signal;
 #[cfg(not(model))]
 pub use std::sync::{
     atomic::{AtomicU8, AtomicUsize},
@@ -18,6 +22,36 @@ pub use loom::sync::{
     atomic::{AtomicU8, AtomicUsize},
     Condvar, Mutex, RwLock,
 };
+
+/// In place of a descriptor, which the kernel keeps and loom knows nothing of.
+#[cfg(model)]
+pub struct Signal(AtomicUsize);
+
+#[cfg(model)]
+impl Signal {
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(AtomicUsize::new(0)))
+    }
+
+    pub fn fd(&self) -> std::os::fd::RawFd {
+        -1
+    }
+
+    pub fn raise(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn clear(&self) {
+        self.0.swap(0, Ordering::AcqRel);
+    }
+
+    /// As poll() would tell.
+    #[cfg(test)]
+    pub fn is_readable(&self) -> bool {
+        // Changes nothing, but sees the newest, as a system call does.
+        self.0.fetch_add(0, Ordering::AcqRel) > 0
+    }
+}
 
 pub trait Lock {
     type Guard<'a>

@@ -4,11 +4,10 @@
 use super::{run, Strand, Turn, BATCH};
 use crate::error::{Error, Result};
 use crate::gate::Callbacks;
-use crate::sync::Lock;
-use crate::sys::Signal;
+use crate::sync::{Lock, Mutex, Signal};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// For what is promised, where closing took all of its time before it came to that.
@@ -114,3 +113,6 @@ impl Polled {
         quiet
     }
 }
+
+#[cfg(all(test, model))]
+mod model;
