@@ -41,15 +41,30 @@ impl Kinds {
     }
 }
 
+/// What a consumer made of an item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Nothing.
+    LeftOut,
+    /// A callback ran, as far as there is one; whether the watch goes on.
+    Called(bool),
+}
+
+impl Taken {
+    pub fn goes_on(self) -> bool {
+        self != Self::Called(false)
+    }
+}
+
 /// Takes what a watch reports; one call at a time.
 pub trait Consumer: Send {
     /// False ends the watch.
     fn change(&mut self, event: &Event) -> bool;
     /// Anything; by default changes alone.
-    fn item(&mut self, item: &Item) -> bool {
+    fn item(&mut self, item: &Item) -> Taken {
         match item {
-            Item::Change { event, .. } => self.change(event),
-            _ => true,
+            Item::Change { event, .. } => Taken::Called(self.change(event)),
+            _ => Taken::LeftOut,
         }
     }
     /// The last call of a watch that had to end.
@@ -235,12 +250,18 @@ impl Watcher {
     }
 
     /// Lets the consumer in, one call at a time.
-    fn pass<T>(&self, turn: &mut Turn, call: impl FnOnce(&mut dyn Consumer) -> T) -> Option<T> {
+    fn pass(
+        &self,
+        turn: &mut Turn,
+        call: impl FnOnce(&mut dyn Consumer) -> Taken,
+    ) -> Option<Taken> {
         let answer = self.gate.pass(|| {
             let mut consumer = self.consumer.hold();
-            let consumer = consumer.as_mut()?;
-            turn.call();
-            Some(call(&mut **consumer))
+            let taken = call(&mut **consumer.as_mut()?);
+            if taken != Taken::LeftOut {
+                turn.call();
+            }
+            Some(taken)
         });
         self.run_afterwards();
         answer.flatten()
@@ -255,13 +276,16 @@ impl Watcher {
                 return !last;
             }
         }
-        let go_on = self.pass(turn, |consumer| consumer.item(item));
-        go_on == Some(true) && !last
+        let taken = self.pass(turn, |consumer| consumer.item(item));
+        taken.is_some_and(Taken::goes_on) && !last
     }
 
     fn finish(&self, turn: &mut Turn, why: Option<&Error>) {
         if let Some(why) = why {
-            self.pass(turn, |consumer| consumer.ended(why));
+            self.pass(turn, |consumer| {
+                consumer.ended(why);
+                Taken::Called(false)
+            });
         }
         self.end();
         self.let_go();

@@ -16,7 +16,7 @@ use crate::op::{DoneConsumer, Outcome};
 use crate::state::{State, StateConsumer};
 use crate::sys;
 use crate::types::{Event, EventKind};
-use crate::watch::Consumer;
+use crate::watch::{Consumer, Taken};
 use std::ffi::{c_char, c_void};
 use std::mem;
 
@@ -142,14 +142,12 @@ impl Consumer for EventCallback {
         true // it takes items
     }
 
-    fn item(&mut self, item: &Item) -> bool {
-        match self.call(EventMemory::of_item(item)) {
-            Ok(()) => true,
-            Err(error) => {
-                self.ended(&error);
-                false
-            }
+    fn item(&mut self, item: &Item) -> Taken {
+        let called = self.call(EventMemory::of_item(item));
+        if let Err(error) = &called {
+            self.ended(error);
         }
+        Taken::Called(called.is_ok())
     }
 
     fn ended(&mut self, why: &Error) {

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::feed::{From, Item, Wish};
 use crate::store::Store;
 use crate::types::{Event, EventKind, KeyValue};
-use crate::watch::{self, Consumer, Kinds, To, Watcher};
+use crate::watch::{self, Consumer, Kinds, Taken, To, Watcher};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -46,15 +46,15 @@ impl Observer {
     }
 
     /// Tells who leads, if that is news.
-    fn tell(&mut self, revision: i64) -> bool {
+    fn tell(&mut self, revision: i64) -> Taken {
         let leader = self.contenders.values().next().cloned();
         if leader == self.told {
-            return true;
+            return Taken::LeftOut;
         }
         let event = match (&leader, self.told.take()) {
             (Some(leader), _) => Event::put(leader.clone(), None),
             (None, Some(former)) => Event::delete(former.key, revision, None),
-            (None, None) => return true,
+            (None, None) => return Taken::LeftOut,
         };
         self.told = leader;
         self.consumer.item(&Item::Change { event, last: true, revision })
@@ -67,11 +67,14 @@ impl Consumer for Observer {
         true
     }
 
-    fn item(&mut self, item: &Item) -> bool {
+    fn item(&mut self, item: &Item) -> Taken {
         match item {
             Item::Change { event, last, revision } => {
                 self.enter(event);
-                !last || self.tell(*revision)
+                match last {
+                    true => self.tell(*revision),
+                    false => Taken::LeftOut,
+                }
             }
             Item::Synced(revision) | Item::Resync { revision, .. } => self.tell(*revision),
             Item::Cut(_) | Item::Back => self.consumer.item(item),

@@ -9,7 +9,7 @@ use crate::gate::Gate;
 use crate::store::Store;
 use crate::sync::Lock;
 use crate::types::Event;
-use crate::watch::Consumer;
+use crate::watch::{Consumer, Taken};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex};
 
@@ -143,18 +143,18 @@ impl Strand for Changed {
         while !turn.is_over() {
             turn.step();
             let Some(told) = self.next() else { return false };
-            let goes_on = self.gate.pass(|| {
+            let taken = self.gate.pass(|| {
                 turn.call();
                 let mut consumer = self.consumer.hold();
                 match told {
                     Told::Item(item) => consumer.item(&item),
                     Told::End(why) => {
                         consumer.ended(&why);
-                        false
+                        Taken::Called(false)
                     }
                 }
             });
-            if goes_on != Some(true) {
+            if !taken.is_some_and(Taken::goes_on) {
                 self.gate.shut();
                 return false;
             }
