@@ -48,7 +48,7 @@ static hmkv *open_first(const char *options) {
 static void members_that_were_not_given_are_found(void) {
   begin_cluster();
   const char *key = unique("key"), *lease_key = unique("temporary");
-  hmkv *kv = open_first("sync=200ms timeout=20s");
+  hmkv *kv = open_first("sync=1s timeout=20s");
   WAIT_UNTIL(is_member(1) && is_member(2));
   struct events events = EVENTS_OF(key);
   hmkv_watcher *watcher = NULL;
@@ -95,7 +95,7 @@ static void a_member_that_was_removed_is_forgotten(void) {
   begin_cluster();
   const char *key = unique("key"), *first = cluster.members[0].endpoint;
   const char *other = cluster.members[1].endpoint;
-  hmkv *kv = open_first("sync=100ms timeout=20s");
+  hmkv *kv = open_first("sync=1s timeout=20s");
   WAIT_UNTIL(is_member(1) && is_member(2));
   char id[64] = "";
   const char *list = etcdctl_at(other, "member", "list", NULL);
@@ -105,8 +105,8 @@ static void a_member_that_was_removed_is_forgotten(void) {
   CHECK(sscanf(line, "%63[0-9a-f]", id) == 1);
   CHECK_OK(hmkv_store(kv, key, "before"));
   WAIT_UNTIL(remove_member(other, id));
-  for (int i = 0; !is_no_member(0); i++) {
-    CHECK(i < 100000);
+  for (int64_t late = now_ms() + patience_ms(); !is_no_member(0);) {
+    CHECK(now_ms() < late);
     CHECK_VALUE(kv, key, "before");
   }
   server_kill(&cluster.members[0]);
@@ -119,8 +119,8 @@ static void a_member_that_was_removed_is_forgotten(void) {
 static void an_address_that_leads_nowhere_replaces_none(void) {
   struct server server;
   server_start(&server, text("--advertise-client-urls=http://127.0.0.1:%d", free_port()));
-  hmkv *kv = open_at(server.endpoint, "sync=20ms timeout=20s");
-  WAIT_UNTIL(count_lines("no list of members") >= 5);
+  hmkv *kv = open_at(server.endpoint, "sync=1s timeout=20s");
+  WAIT_UNTIL(count_lines("no list of members") >= 3);
   for (int i = 0; i < 500; i++) CHECK_OK(hmkv_store(kv, unique("key"), "value"));
   CHECK_INT(0, count_lines("is a member") + count_lines("is no member"));
   close_store(kv);
@@ -131,7 +131,7 @@ static void closing_ends_it(void) {
   struct server server;
   server_start(&server, NULL);
   for (int i = 0; i < 20; i++) {
-    hmkv *kv = open_at(server.endpoint, "sync=1ms");
+    hmkv *kv = open_at(server.endpoint, "sync=1s");
     if (i % 2) CHECK_OK(hmkv_store(kv, "key", "value"));
     close_store(kv);
   }
@@ -156,7 +156,7 @@ static void a_call_to_a_member_that_was_dropped_ends_with_the_close(void) {
   server_start(&server, text("--advertise-client-urls=%s", listed.endpoint));
   proxy_lead_to(&listed, server.client_port);
   proxy_start(&given, server.client_port);
-  hmkv *kv = open_at(given.endpoint, "sync=20ms timeout=60s");
+  hmkv *kv = open_at(given.endpoint, "sync=1s timeout=60s");
   WAIT_UNTIL(count_lines("no list of members")); /* by a connection of its own */
   CHECK_OK(hmkv_store(kv, "key", "value"));
   proxy_hold_last(&given);

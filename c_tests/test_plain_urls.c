@@ -63,10 +63,10 @@ static long lists_asked_for(void) {
 }
 
 static void sync_does_not_go_there(void) {
-  hmkv *kv = open_at(endpoint, text("sync=20ms timeout=2s %s", options));
+  hmkv *kv = open_at(endpoint, text("sync=1s timeout=2s %s", options));
   WAIT_UNTIL(hmkv_store(kv, "key", "value") == HMKV_OK);
   long asked = lists_asked_for();
-  WAIT_UNTIL(lists_asked_for() >= asked + 5);
+  WAIT_UNTIL(lists_asked_for() >= asked + 3);
   nothing_came_by_the_plain_url();
   proxy_refuse(&tls, true);
   proxy_cut_all(&tls, CUT_RESET);

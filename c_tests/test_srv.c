@@ -274,7 +274,7 @@ static void the_cluster_itself_may_tell_the_members_too(void) {
   struct server server;
   server_start(&server, NULL);
   add_plain(0, &server);
-  hmkv *kv = open_at(DOMAIN, "timeout=30s sync=50ms");
+  hmkv *kv = open_at(DOMAIN, "timeout=30s sync=1s");
   for (int i = 0; i < 200; i++) CHECK_OK(hmkv_store(kv, "key", "value"));
   server_kill(&server);
   server_restart_elsewhere(&server);

@@ -18,8 +18,22 @@ type Choice = (&'static str, fn(&mut Options));
 
 enum Kind {
     Word(fn(&mut Options)),
-    Time { least: Duration, most: Duration, set: fn(&mut Options, Duration) },
-    Size { least: usize, most: usize, set: fn(&mut Options, usize) },
+    Time {
+        least: Duration,
+        most: Duration,
+        set: fn(&mut Options, Duration),
+    },
+    /// A time, or 0 for never.
+    Every {
+        least: Duration,
+        most: Duration,
+        set: fn(&mut Options, Duration),
+    },
+    Size {
+        least: usize,
+        most: usize,
+        set: fn(&mut Options, usize),
+    },
     Text(fn(&mut Options, String)),
     File(fn(&mut Options, PathBuf)),
     Password(fn(String) -> Password),
@@ -201,9 +215,10 @@ const TABLE: &[Item] = &[
     Item {
         name: "sync",
         default: "0",
-        kind: Kind::Time { least: Duration::ZERO, most: YEAR, set: |o, v| o.sync = v },
-        meaning: "how often the cluster tells its members, which replace the given ones, with https \
-                  alone where all of those have it; 0: never",
+        // Each look is a request, and a connection to see that the list leads somewhere.
+        kind: Kind::Every { least: S, most: YEAR, set: |o, v| o.sync = v },
+        meaning: "how often, at least 1s, the cluster tells its members, which replace the given \
+                  ones, with https alone where all of those have it; 0: never",
     },
     Item {
         name: "srv_name",
@@ -272,6 +287,10 @@ impl Options {
 }
 
 impl Item {
+    fn may_be_never(&self) -> bool {
+        matches!(self.kind, Kind::Every { .. })
+    }
+
     fn apply(&self, options: &mut Options, value: Option<String>) -> Result<()> {
         let name = self.name;
         let invalid = |why: String| Err(Error::Invalid(format!("option \"{name}\": {why}")));
@@ -296,18 +315,25 @@ impl Item {
                     ));
                 }
             }
-            Kind::Time { least, most, set } => match time(&value) {
-                Some(time) if (least..=most).contains(&time) => set(options, time),
-                Some(_) => {
-                    return invalid(format!("{} is not from {least:?} to {most:?}", word(&value)))
+            Kind::Time { least, most, set } | Kind::Every { least, most, set } => {
+                match time(&value) {
+                    Some(time) if (least..=most).contains(&time) => set(options, time),
+                    Some(Duration::ZERO) if self.may_be_never() => set(options, Duration::ZERO),
+                    Some(_) => {
+                        let nor = if self.may_be_never() { ", nor 0 for never" } else { "" };
+                        return invalid(format!(
+                            "{} is not from {least:?} to {most:?}{nor}",
+                            word(&value)
+                        ));
+                    }
+                    None => {
+                        return invalid(format!(
+                            "{} is no time such as 500ms, 5s, 2m, 1h",
+                            word(&value)
+                        ))
+                    }
                 }
-                None => {
-                    return invalid(format!(
-                        "{} is no time such as 500ms, 5s, 2m, 1h",
-                        word(&value)
-                    ))
-                }
-            },
+            }
             Kind::Size { least, most, set } => match size(&value) {
                 Some(size) if (least..=most).contains(&size) => set(options, size),
                 Some(_) => {

@@ -12,7 +12,8 @@ fn the_table_tells_the_defaults() {
     let text: String = TABLE
         .iter()
         .filter(|item| {
-            matches!(item.kind, Kind::Time { .. } | Kind::Size { .. }) || item.name == "lock"
+            matches!(item.kind, Kind::Time { .. } | Kind::Every { .. } | Kind::Size { .. })
+                || item.name == "lock"
         })
         .map(|item| format!("{}={},", item.name, item.default))
         .collect();
@@ -84,6 +85,23 @@ fn leases_have_whole_seconds_and_at_least_two() {
     assert_eq!(ttl("temp_ttl=1ms"), 2 * S);
     assert_eq!(ttl("temp_ttl=2001ms"), 3 * S);
     assert_eq!(ttl("temp_ttl=10s"), 10 * S);
+}
+
+#[test]
+fn members_are_asked_for_each_second_at_most_or_never() {
+    let sync = |text: &str| Options::parse(text).expect("legal").sync;
+    for (text, time) in [("sync=1s", S), ("sync=1000ms", S), ("sync=60s", 60 * S)] {
+        assert_eq!(sync(text), time, "{text}");
+    }
+    for never in ["", "sync=0", "sync=0s", "sync=0ms"] {
+        assert_eq!(sync(never), Duration::ZERO, "{never}");
+    }
+    for often in ["sync=1ms", "sync=999ms"] {
+        let why = invalid(often);
+        assert!(why.contains("not from 1s to") && why.ends_with("nor 0 for never"), "{why}");
+    }
+    let why = invalid("keepalive=0");
+    assert!(why.contains("keepalive") && !why.contains("never"), "{why}");
 }
 
 #[test]
