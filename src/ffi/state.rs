@@ -14,7 +14,7 @@ use std::ffi::c_void;
 /// keys, or its lock of hmkv_dist_lock(), was lost, and when a temporary key was restored
 /// or, after a loss, found to be someone else's or denied. Leases and named locks have a
 /// `lost` of their own. At most 1,024 events wait for the callback, further ones are
-/// dropped.
+/// dropped; of how the server can be reached it hears the newest as soon as there is room.
 ///
 /// What happened before the call is not told. hmkv_open() does not connect, except with
 /// option `wait`: a callback that is set right after it hears of the first connection too,
