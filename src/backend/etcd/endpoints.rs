@@ -7,6 +7,7 @@ use super::choice::{Choice, LEAVE_OUT, LEAVE_OUT_MOST};
 use super::io::Io;
 use super::reach::{Reach, Role};
 use super::srv::Discovery;
+use super::tasks::lasting;
 use super::transport::{channel, Connection, Dialer};
 use crate::endpoint::Url;
 use crate::error::{Error, Result};
@@ -384,7 +385,8 @@ impl Endpoints {
         }
         let (me, member) = (self.me.clone(), member.clone());
         if let Some(io) = self.io.upgrade() {
-            io.post(move || drop(tokio::spawn(probe(me, member))));
+            let probing = move || probe(me.clone(), member.clone());
+            io.post(move || drop(tokio::spawn(lasting(probing))));
         }
     }
 }

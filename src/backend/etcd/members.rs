@@ -2,6 +2,7 @@
 
 use super::endpoints::Endpoints;
 use super::io::Io;
+use super::tasks::lasting;
 use crate::endpoint::Url;
 use crate::error::{Error, Result};
 use crate::log::{log, Level};
@@ -22,33 +23,35 @@ pub type Given = Arc<Mutex<Vec<Url>>>;
 pub fn follow(io: &Io, every: Duration, given: Given, all: &[&Arc<Endpoints>]) {
     let all: Vec<_> = all.iter().map(|endpoints| Arc::downgrade(endpoints)).collect();
     io.post(move || {
-        tokio::spawn(async move {
-            let mut known = given.hold().clone();
-            while let Some(asked) = all.first().and_then(Weak::upgrade) {
-                let members = match timeout(ATTEMPT, ask(&asked, &given)).await {
-                    Ok(Ok(members)) => {
-                        known.clone_from(&members);
-                        members
-                    }
-                    failed => {
-                        log(Level::Debug, || format!("no list of members: {failed:?}"));
-                        let given = given.hold().clone();
-                        let more = given.into_iter().filter(|url| !known.contains(url));
-                        known.iter().cloned().chain(more).collect()
-                    }
-                };
-                drop(asked);
-                for endpoints in all.iter().filter_map(Weak::upgrade) {
-                    match endpoints.replace(&members) {
-                        Ok(()) => {}
-                        Err(Error::Closed) => return,
-                        Err(error) => log(Level::Warn, || format!("list of members: {error}")),
-                    }
-                }
-                sleep(every).await;
-            }
-        });
+        tokio::spawn(async move { lasting(|| keep_asking(every, &given, &all)).await });
     });
+}
+
+async fn keep_asking(every: Duration, given: &Given, all: &[Weak<Endpoints>]) {
+    let mut known = given.hold().clone();
+    while let Some(asked) = all.first().and_then(Weak::upgrade) {
+        let members = match timeout(ATTEMPT, ask(&asked, given)).await {
+            Ok(Ok(members)) => {
+                known.clone_from(&members);
+                members
+            }
+            failed => {
+                log(Level::Debug, || format!("no list of members: {failed:?}"));
+                let given = given.hold().clone();
+                let more = given.into_iter().filter(|url| !known.contains(url));
+                known.iter().cloned().chain(more).collect()
+            }
+        };
+        drop(asked);
+        for endpoints in all.iter().filter_map(Weak::upgrade) {
+            match endpoints.replace(&members) {
+                Ok(()) => {}
+                Err(Error::Closed) => return,
+                Err(error) => log(Level::Warn, || format!("list of members: {error}")),
+            }
+        }
+        sleep(every).await;
+    }
 }
 
 /// A cluster has far fewer; what a server says is not believed without end.

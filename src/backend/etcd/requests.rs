@@ -15,7 +15,7 @@ use super::outcome::{self, Failure};
 use super::probes;
 use super::progress::Progress;
 use super::submission::Submission;
-use super::tasks::{call, jitter};
+use super::tasks::{call, jitter, Answering};
 use super::transport::{Call, CallError, Connection, Done, Outcome};
 use super::window::Window;
 use crate::backend::Completion;
@@ -484,14 +484,5 @@ impl Drop for Owed {
             false => Error::Closed,
         };
         done.complete(Err(self.progress.give_up_for_good(self.writes, why)));
-    }
-}
-
-/// Somebody waits for an answer, who hears also if there will be none.
-struct Answering<T>(Arc<Once<Result<T>>>);
-
-impl<T> Drop for Answering<T> {
-    fn drop(&mut self) {
-        self.0.set(Err(Error::Closed));
     }
 }

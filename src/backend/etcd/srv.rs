@@ -12,6 +12,7 @@ mod order;
 use super::endpoints::Endpoints;
 use super::io::Io;
 use super::members::Given;
+use super::tasks::lasting;
 use super::transport::{look_up, Dialer, Driver};
 use crate::endpoint::{Domain, Services, Url};
 use crate::error::{Error, Result};
@@ -104,7 +105,9 @@ impl Discovery {
     pub fn follow(self: &Arc<Self>, io: &Io, given: Option<Given>, all: &[&Arc<Endpoints>]) {
         let all: Vec<_> = all.iter().map(|endpoints| Arc::downgrade(endpoints)).collect();
         let me = self.clone();
-        io.post(move || drop(tokio::spawn(async move { me.keep_looking(given, &all).await })));
+        io.post(move || {
+            tokio::spawn(async move { lasting(|| me.keep_looking(given.clone(), &all)).await });
+        });
     }
 
     async fn keep_looking(&self, given: Option<Given>, all: &[Weak<Endpoints>]) {

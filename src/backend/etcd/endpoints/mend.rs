@@ -1,7 +1,7 @@
 //! Lost connections are made anew, also while nobody asks for anything.
 
 use super::Endpoints;
-use crate::backend::etcd::tasks::jitter;
+use crate::backend::etcd::tasks::{jitter, lasting};
 use crate::sync::Lock;
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -28,6 +28,11 @@ pub async fn mend(endpoints: Weak<Endpoints>, gone: impl Future<Output = ()>) {
         // A server that accepts connections and ends them is not to be pressed.
         sleep(jitter(MEND_PAUSE_MOST)).await;
     }
+    lasting(|| make_anew(&endpoints)).await;
+}
+
+async fn make_anew(endpoints: &Weak<Endpoints>) {
+    let upgraded = || endpoints.upgrade().filter(|endpoints| !endpoints.is_closed());
     let mut pause = MEND_PAUSE;
     while let Some(endpoints) = upgraded() {
         if let Some(member) = endpoints.pick().filter(|member| member.held().is_some()) {

@@ -19,6 +19,7 @@ use super::wire::Wire;
 use crate::backend::etcd::io::Io;
 use crate::sync::Lock;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use h2::client::SendRequest;
 use once_cell::sync::OnceCell;
 use std::collections::BTreeMap;
@@ -148,7 +149,11 @@ impl Connection {
         let cared_for = connection.clone();
         tokio::spawn(async move {
             let gone = cared_for.gone.clone();
-            cared_for.take_care(liveness).await;
+            let care = AssertUnwindSafe(cared_for.clone().take_care(liveness));
+            if care.catch_unwind().await.is_err() {
+                // Nobody would read answers or look whether the other end is alive.
+                cared_for.kill("taking care of it failed");
+            }
             gone.notify_one();
         });
         connection
