@@ -75,6 +75,15 @@ pub enum Closed {
 
 impl Store {
     pub fn open(endpoint: &str, options: &str) -> Result<Arc<Self>> {
+        Self::open_over(endpoint, options, |backend| backend)
+    }
+
+    /// Likewise, with what stands before the backend in a test.
+    fn open_over(
+        endpoint: &str,
+        options: &str,
+        over: impl FnOnce(Arc<dyn Backend>) -> Arc<dyn Backend>,
+    ) -> Result<Arc<Self>> {
         let options = Options::parse(options)?;
         let endpoint = Endpoint::parse(endpoint)?;
         if options.debug {
@@ -92,7 +101,7 @@ impl Store {
         let (dispatcher, state, backend) = parts().inspect_err(|_: &Error| {
             Runtime::release(Instant::now() + options.close_timeout);
         })?;
-        let calls = Calls::new(backend, metrics, state.clone(), options.slow);
+        let calls = Calls::new(over(backend), metrics, state.clone(), options.slow);
         let store = Arc::new_cyclic(|me: &Weak<Self>| Self {
             state,
             callbacks,
@@ -454,3 +463,6 @@ fn backend(
     let reach = Reach::new(state.clone(), metrics.clone());
     Ok(Arc::new(EtcdBackend::new(members, options, io, lease_io, timer, reach)?))
 }
+
+#[cfg(test)]
+mod tests;
