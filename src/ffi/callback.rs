@@ -267,7 +267,7 @@ impl LogCallback {
 impl Sink for LogCallback {
     fn line(&self, level: Level, line: &str) {
         // What a server says may be in it.
-        let line = line.replace(|c: char| c.is_ascii_control(), " ");
+        let line = line.replace(char::is_control, " ");
         let line = c_string(line.as_bytes());
         // SAFETY: as above.
         call(|| unsafe { (self.function)(level as i32, line.as_ptr().cast(), self.userdata.0) });

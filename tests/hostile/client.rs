@@ -5,7 +5,7 @@ use hmkv as _; // exports what is declared here
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,12 @@ extern "C" {
     ) -> i32;
     fn hmkv_lease_left_ms(lease: *mut c_void) -> i64;
     fn hmkv_lease_close(lease: *mut c_void, revoke: bool) -> i32;
+    fn hmkv_cluster_status(kv: *mut c_void, json: *mut *mut c_char) -> i32;
+    fn hmkv_set_log(
+        level: i32,
+        line: Option<extern "C" fn(level: i32, line: *const c_char, userdata: *mut c_void)>,
+        userdata: *mut c_void,
+    );
     fn hmkv_dist_timed_lock(kv: *mut c_void, seconds: i32) -> i32;
     fn hmkv_dist_unlock(kv: *mut c_void) -> i32;
 }
@@ -223,6 +229,19 @@ impl Kv {
         }
     }
 
+    /// The JSON.
+    pub fn cluster_status(&self) -> Result<String, i32> {
+        let mut json = std::ptr::null_mut();
+        let status = unsafe { hmkv_cluster_status(self.handle, &mut json) };
+        if status != OK {
+            assert!(json.is_null(), "no text with {status}");
+            return Err(status);
+        }
+        let text = unsafe { CStr::from_ptr(json) }.to_str().expect("UTF-8").to_owned();
+        unsafe { hmkv_free(json.cast()) };
+        Ok(text)
+    }
+
     pub fn lock(&self) -> i32 {
         unsafe { hmkv_dist_timed_lock(self.handle, 0) }
     }
@@ -336,6 +355,36 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         unsafe { hmkv_lease_close(self.0, true) };
+    }
+}
+
+/// All lines of the log, while it lives. One at a time.
+pub struct Log;
+
+static LINES: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+impl Log {
+    pub fn begin() -> Self {
+        const DEBUG: i32 = 4;
+        extern "C" fn note(_level: i32, line: *const c_char, _userdata: *mut c_void) {
+            let line = unsafe { CStr::from_ptr(line) }.to_bytes().to_vec();
+            LINES.lock().unwrap().push(line);
+        }
+        LINES.lock().unwrap().clear();
+        unsafe { hmkv_set_log(DEBUG, Some(note), std::ptr::null_mut()) };
+        Self
+    }
+
+    /// Those with this in them.
+    pub fn lines(&self, part: &str) -> Vec<Vec<u8>> {
+        let has = |line: &&Vec<u8>| String::from_utf8_lossy(line).contains(part);
+        LINES.lock().unwrap().iter().filter(has).cloned().collect()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        unsafe { hmkv_set_log(0, None, std::ptr::null_mut()) };
     }
 }
 

@@ -5,6 +5,7 @@
 mod answers;
 mod client;
 mod closing;
+mod cluster;
 mod connections;
 mod frames;
 mod leases;

@@ -4,7 +4,7 @@ use etcd_client::proto::{
     PbAuthenticateResponse, PbCompare, PbDeleteResponse, PbEvent, PbKeyValue, PbLeaseGrantResponse,
     PbLeaseKeepAliveResponse, PbLeaseRevokeResponse, PbLeaseTimeToLiveResponse,
     PbMemberListResponse, PbPutResponse, PbRangeResponse, PbResponseHeader, PbResponseOp,
-    PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest, PbTxnResponse,
+    PbStatusResponse, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest, PbTxnResponse,
 };
 use prost::Message;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub const REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
 pub const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 pub const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
 pub const MEMBER_LIST: &str = "/etcdserverpb.Cluster/MemberList";
+pub const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 pub const TIME_TO_LIVE: &str = "/etcdserverpb.Lease/LeaseTimeToLive";
 
 const BY_CREATION: i32 = 2;
@@ -84,6 +85,11 @@ impl World {
                 PbAuthenticateResponse { header, token: "token".into() }.encode_to_vec()
             }
             MEMBER_LIST => PbMemberListResponse { header, ..Default::default() }.encode_to_vec(),
+            STATUS => {
+                let version = "3.5.0".into();
+                PbStatusResponse { header, version, leader: 2, ..Default::default() }
+                    .encode_to_vec()
+            }
             other => panic!("not a method of this server: {other}"),
         }
     }

@@ -158,7 +158,10 @@ fn gather(known: Vec<(Url, Asked)>) -> Result<Cluster> {
     for member in &mut members {
         let urls = urls(member);
         let why = failures.iter().find(|(url, _)| urls.contains(url)).map(|(_, why)| why.clone());
-        member.report = Err(why.unwrap_or_else(|| "it has no client URL of use".into()));
+        member.report = Err(why.unwrap_or_else(|| match urls.is_empty() {
+            true => "it has no client URL of use".into(),
+            false => format!("not asked: more than {MOST} URLs"),
+        }));
     }
     for answer in answers {
         let report = Ok(answer.report);
