@@ -51,6 +51,7 @@ void member_dead(void);
 void temp_key(void);
 void temp_key_child(int argc, char **argv);
 void watch_chaos(void);
+void watch_many(void);
 void auth_case(void);
 void idle(void);
 void idle_child(int argc, char **argv);

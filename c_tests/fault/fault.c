@@ -13,6 +13,7 @@ static const struct test tests[] = {
     CASE("member-dead", member_dead),
     CASE("temp-key", temp_key),
     CASE("watch-chaos", watch_chaos),
+    CASE("watch-many", watch_many),
     CASE("auth", auth_case),
     CASE("idle", idle),
     CASE("soak", soak),
