@@ -60,7 +60,11 @@ void bench_check_read(struct bench *bench, struct history *history) {
   bench_figure(bench, "%zu calls, %zu changes: %ld violations; %ld unknown writes, %ld applied",
                history->op_count, history->change_count, findings_total(&found), found.unknown,
                found.unknown_applied);
+  struct orders orders = find_orders(history, stdout);
+  bench_figure(bench, "without revisions %ld of %d keys have no order, %ld are undecided after "
+               "%ld steps", orders.none, KEYS, orders.undecided, orders.steps);
   bench_must(bench, findings_total(&found) == 0, "the history is wrong");
+  bench_must(bench, orders.none == 0, "there is no order of the calls");
   bench_must(bench, found.writes > 100, "too few writes");
   history_free(history);
 }

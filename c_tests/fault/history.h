@@ -73,4 +73,17 @@ struct findings check(const struct history *history, FILE *out);
 long findings_total(const struct findings *findings);
 const char *finding_name(enum finding finding);
 
+/* ---- whether there is an order at all, whatever the store says of revisions ---- */
+
+struct orders {
+  long calls;     /* of each key, transactions with two of them count twice */
+  long none;      /* keys whose calls have no order */
+  long undecided; /* keys with too many ways to try them all */
+  long steps;     /* ways that were tried */
+};
+
+/* Of each key alone. A write of unknown outcome comes once at any time after its begin,
+ * or never. Where there are changes, the last of each key is its last value. */
+struct orders find_orders(const struct history *history, FILE *out);
+
 #endif

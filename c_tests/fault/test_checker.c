@@ -79,6 +79,8 @@ static void what_is_right_passes(void) {
     struct world w = make(seed);
     struct findings found = check(&w.history, stdout);
     CHECK_INT(0, findings_total(&found));
+    struct orders orders = find_orders(&w.history, stdout);
+    CHECK_INT(0, orders.none + orders.undecided);
     CHECK(found.writes > 100 && found.unknown > 10 && found.unknown_applied > 2);
     history_free(&w.history);
   }
@@ -325,8 +327,160 @@ static void each_kind_of_damage_is_found(void) {
   printf("\n ");
 }
 
+/* ---- orders of calls, whatever the changes ---- */
+
+/* What was before it was told, and is no deletion: an unknown one could be late. */
+static bool lose_the_last_write(struct world *w) {
+  for (size_t i = w->history.op_count; i-- > 0;) {
+    const struct op *op = &w->history.ops[i];
+    if (op->kind != OP_PUT || op->status != HMKV_OK || w->state[op->key] != op->value) continue;
+    if (op->answer == ABSENT) continue;
+    drop(w, change_of(w, op));
+    return true;
+  }
+  return false;
+}
+
+static const struct {
+  const char *name;
+  bool (*damage)(struct world *w);
+} disorders[] = {
+    {"a test and set that did not match", set_without_a_match},
+    {"a transaction that did not match", commit_without_a_match},
+    {"a test and set that matched is refused", refuse_a_match},
+    {"a wrong else branch", wrong_else_branch},
+    {"a wrong former value", wrong_former_value},
+    {"a wrong read", wrong_read},
+    {"a stale read", stale_read},
+    {"the last put is lost", lose_the_last_write},
+};
+
+static void damage_leaves_no_order(void) {
+  for (size_t i = 0; i < sizeof disorders / sizeof *disorders; i++) {
+    int made = 0, found = 0;
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+      struct world w = make(seed);
+      if (disorders[i].damage(&w)) {
+        struct orders orders = find_orders(&w.history, NULL);
+        made++;
+        found += orders.none > 0;
+        CHECK_INT(0, orders.undecided);
+      }
+      history_free(&w.history);
+    }
+    printf("\n  %-50s %2d of %2d", disorders[i].name, found, made);
+    CHECK(made > SEEDS / 2);
+    CHECK_INT(made, found);
+  }
+  printf("\n ");
+}
+
+/* One call: `p1` a put of 1, `r1` a read of it, `d1` a delete of it, `t1>2` a test and
+ * set; `-` for no value. Behind it `?` for an unknown outcome, `!` for "not applied", `x`
+ * for a compare that failed, `|` where the next call is at the same time. */
+static const char *play(struct history *history, const char *call, int64_t begin) {
+  static const char letters[] = "rpdt"; /* as enum op_kind */
+  char *rest = NULL;
+  struct op op = {.kind = (enum op_kind)(strchr(letters, *call) - letters), .answer = NOT_TOLD,
+                  .begin_us = begin, .end_us = begin + 5};
+  int64_t number = strtoll(call + 1, &rest, 10);
+  if (*rest == '-') number = ABSENT, rest++;
+  op.test = op.value = number;
+  if (op.kind == OP_READ || op.kind == OP_DELETE) op.answer = number;
+  if (*rest == '>') op.value = strtoll(rest + 1, &rest, 10);
+  if (*rest == '?') op.status = HMKV_EINDETERMINATE;
+  if (*rest == '!') op.status = HMKV_EUNAVAIL;
+  if (*rest == 'x') op.status = HMKV_COMPARE_FAILED;
+  history_add_op(history, op);
+  return rest + strcspn(rest, "| ");
+}
+
+static const struct {
+  bool right;
+  const char *calls;
+} plays[] = {
+    {true, "r- p1 r1 p2 r2 d2 r-"},
+    {true, "p1 p2? r1"},            /* never */
+    {true, "p1 p2? r1 r2"},         /* after its end */
+    {true, "p1 p2? r1 p3 r3 r2"},   /* and over what was written since */
+    {true, "p1 p2? p3? r1 r3 r2"},
+    {true, "p1 d? r1 r- p2 r2"},
+    {true, "p1 d? d? r- p2 r-"},
+    {true, "p1 p2? t2>3? r3"},      /* one unknown write after the other */
+    {true, "p1 t2>3? p2? r1 r3"},
+    {true, "p1 p2? t1>3x p4 r4"},   /* needed, though nobody read it */
+    {true, "p1|p2 r1"},
+    {true, "p1|p2 r2"},
+    {true, "p1 p2|r1 r2"},
+    {true, "p1 p2! r1"},
+    {true, "p1 t1>2|t1>3x r2"},
+    {false, "p1 p2 r1"},            /* a lost write, or a stale read */
+    {false, "p1 r2"},               /* a value out of thin air */
+    {false, "p1 p2! r2"},           /* "not applied", and is there */
+    {false, "r1 p1"},               /* before it was asked for */
+    {false, "p1 r2 p2?"},
+    {false, "p1 p2? r2 r1"},        /* seen and gone */
+    {false, "p1 p2? r2 p3 r2"},     /* an unknown write that came twice */
+    {false, "p1 d? r- p2 r-"},
+    {false, "p1 p2? p3? r2 r3 r2"},
+    {false, "p1 d1 r1"},
+    {false, "p1 t1>2 t1>3"},        /* both were told to have set it */
+    {false, "p1 t1>2|t1>3 r2"},
+    {false, "p1 t1>2x r1"},         /* refused, although it matched */
+    {false, "p1 t2>3? r3"},         /* set, although it did not match */
+    {false, "p1|p2 r1 r2 r1"},
+    {false, "p1 p2|r1 r1"},
+};
+
+static void each_order_that_there_is_is_found_and_no_other(void) {
+  for (size_t i = 0; i < sizeof plays / sizeof *plays; i++) {
+    struct history history = {0};
+    int64_t now = 10;
+    for (const char *call = plays[i].calls; *call; call++) {
+      call = play(&history, call, now);
+      if (*call != '|') now += 10;
+      if (!*call) break;
+    }
+    struct orders orders = find_orders(&history, NULL);
+    if ((orders.none == 0) != plays[i].right) FAIL("%s", plays[i].calls);
+    history_free(&history);
+  }
+}
+
+/* So many unknown writes that not all ways can be tried: of those that nobody needs
+ * none is. */
+static void unknown_writes_do_not_multiply(void) {
+  struct history history = {0};
+  int64_t now = 10;
+  for (int i = 1; i <= 200; i++) play(&history, text("p%d?", i), now += 10);
+  for (int i = 1; i <= 200; i += 3) play(&history, text("r%d", i), now += 10);
+  CHECK_INT(0, find_orders(&history, stdout).none);
+  play(&history, "r1", now += 10);
+  struct orders orders = find_orders(&history, NULL);
+  CHECK_INT(1, orders.none);
+  CHECK(orders.steps < 10000);
+  history_free(&history);
+}
+
+/* Twelve writes at a time have 479,001,600 orders, but only 24,576 beginnings. */
+static void writes_at_the_same_time_do_not_multiply(void) {
+  struct history history = {0};
+  for (int i = 1; i <= 12; i++) play(&history, text("p%d", i), 10);
+  play(&history, "r7", 20);
+  CHECK_INT(0, find_orders(&history, stdout).none);
+  play(&history, "r8", 30);
+  struct orders orders = find_orders(&history, NULL);
+  CHECK_INT(1, orders.none);
+  CHECK_INT(0, orders.undecided);
+  history_free(&history);
+}
+
 static const struct test tests[] = {
     MEM_ONLY(what_is_right_passes),
     MEM_ONLY(each_kind_of_damage_is_found),
+    MEM_ONLY(damage_leaves_no_order),
+    MEM_ONLY(each_order_that_there_is_is_found_and_no_other),
+    MEM_ONLY(unknown_writes_do_not_multiply),
+    MEM_ONLY(writes_at_the_same_time_do_not_multiply),
 };
 TEST_MAIN(.begin = NULL)
