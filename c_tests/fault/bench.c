@@ -3,10 +3,12 @@
 #include <stdarg.h>
 #include <time.h>
 
-void bench_begin(struct bench *bench, int64_t secs) {
+void bench_begin(struct bench *bench, int64_t secs) { bench_begin_part(bench, secs, 0, 1); }
+
+void bench_begin_part(struct bench *bench, int64_t secs, int part, int parts) {
   memset(bench, 0, sizeof *bench);
-  bench->seed = (unsigned)test_number("--seed", now_ms());
-  bench->secs = test_number("--secs", secs);
+  bench->seed = (unsigned)test_number("--seed", now_ms()) + (unsigned)part;
+  bench->secs = test_number("--secs", secs) / parts;
   bench->begin_us = now_us();
   printf(" --seed %u --secs %" PRId64, bench->seed, bench->secs);
   fflush(stdout);

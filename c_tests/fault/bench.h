@@ -20,6 +20,9 @@ struct bench {
 
 /* Takes `--seed` and `--secs` from the command line. */
 void bench_begin(struct bench *bench, int64_t secs);
+/* The same for one of several parts of equal length, each with a seed of its own, by which
+ * it can be repeated alone. */
+void bench_begin_part(struct bench *bench, int64_t secs, int part, int parts);
 unsigned bench_draw(struct bench *bench, unsigned below);
 bool bench_goes_on(const struct bench *bench);
 /* Milliseconds since the begin. */

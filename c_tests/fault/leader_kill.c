@@ -1,7 +1,9 @@
-/* The leader is killed again and again under a load that is checked as a whole. */
+/* The leader is killed again and again under a load that is checked as a whole; in the
+ * long form with several seeds, each on a cluster of its own. */
 #include "bench.h"
 
 enum { THREADS = 24, EVERY_MS = 6000, AWAY_MS = 2000, GAP_MS = 3500, KILLS_MAX = 1000 };
+enum { SHORT_SECS = 24, LONG_SECS = 100, SEEDS = 5 };
 
 static struct cluster cluster;
 static struct workload load;
@@ -43,7 +45,7 @@ static int64_t worst_gap_ms(const struct history *history, int64_t end_us,
   return worst;
 }
 
-void leader_kill(void) {
+static void with_a_seed(int part, int parts) {
   struct bench bench;
   struct history history = {0};
   static struct event events[KILLS_MAX];
@@ -51,7 +53,7 @@ void leader_kill(void) {
   int64_t ready_ms = 0;
   cluster_start(&cluster);
   hmkv *kv = open_at(cluster_endpoints(&cluster, 0), NULL);
-  bench_begin(&bench, 24);
+  bench_begin_part(&bench, SHORT_SECS, part, parts);
   workload_start(&load, kv, THREADS, bench.seed);
   while (bench_goes_on(&bench) && kills < KILLS_MAX) {
     int64_t next = bench_ms(&bench) + EVERY_MS - 500 + bench_draw(&bench, 1000);
@@ -79,4 +81,9 @@ void leader_kill(void) {
   bench_check(&bench, &history, cluster.members[0].endpoint);
   cluster_stop(&cluster);
   bench_end(&bench);
+}
+
+void leader_kill(void) {
+  int parts = test_number("--secs", SHORT_SECS) >= LONG_SECS ? SEEDS : 1;
+  for (int part = 0; part < parts; part++) with_a_seed(part, parts);
 }
