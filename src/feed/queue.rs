@@ -9,6 +9,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 /// A full queue by size; one answer of the server may still go over it.
 const BYTES: usize = 16 << 20;
 
+/// Places that an empty queue keeps: after a burst it would keep those of the burst for
+/// good, and there are thousands of queues.
+const ROOM: usize = 32;
+
 /// Cuts and returns that nobody took; beyond, a return cancels its cut.
 const STATES: usize = 64;
 
@@ -106,6 +110,9 @@ impl Queue {
 
     pub fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
+        if self.items.is_empty() && self.items.capacity() > ROOM {
+            self.items = VecDeque::new();
+        }
         if self.listed > 0 {
             self.listed -= 1;
         } else {
