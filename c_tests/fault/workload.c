@@ -124,6 +124,8 @@ static void take_a_break(const struct workload *load) {
 static void *work(void *arg) {
   struct worker *self = arg;
   struct workload *load = self->load;
+  int turn = self->number % MEMBERS;
+  hmkv *kv = turn && load->others[turn - 1] ? load->others[turn - 1] : load->kv;
   while (!atomic_load(&load->stop)) {
     int choice = rand_r(&self->seed) % 10;
     struct op op = {.thread = self->number, .key = rand_r(&self->seed) % KEYS, .answer = NOT_TOLD};
@@ -132,7 +134,7 @@ static void *work(void *arg) {
     if (op.test == ABSENT) op.test = 0; /* no compare with a missing key is true */
     op.value = ++self->next * WORKERS_MAX + self->number;
     op.begin_us = now_us();
-    call(load->kv, &op, choice);
+    call(kv, &op, choice);
     op.end_us = now_us();
     if (op.status < 0) op.revision = 0;
     if (op.status >= 0) atomic_store(&load->success_us, op.end_us);
@@ -146,8 +148,10 @@ static void *work(void *arg) {
 
 void workload_start(struct workload *load, hmkv *kv, int count, unsigned seed) {
   CHECK(count <= WORKERS_MAX);
-  *load = (struct workload){
+  struct workload fresh = {
       .record = load->record, .pause_ms = load->pause_ms, .kv = kv, .count = count};
+  memcpy(fresh.others, load->others, sizeof fresh.others);
+  *load = fresh;
   for (int i = 0; i < count; i++) {
     load->workers[i] = (struct worker){.load = load, .number = i};
     load->workers[i].seed = seed + (unsigned)i * 7919;

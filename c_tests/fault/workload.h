@@ -3,6 +3,7 @@
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
 
+#include "cluster.h"
 #include "history.h"
 
 enum { WORKERS_MAX = 32 };
@@ -21,6 +22,7 @@ struct worker {
 struct workload {
   FILE *record; /* calls go there in place of a history; NULL: nowhere */
   int pause_ms; /* after each call; 0: a short one */
+  hmkv *others[MEMBERS - 1]; /* for as large a share of the workers as `kv`; NULL: none */
   hmkv *kv;
   int count;
   atomic_bool stop;
@@ -30,7 +32,7 @@ struct workload {
   struct worker workers[WORKERS_MAX];
 };
 
-/* All but `record` and `pause_ms` is begun anew. */
+/* All but `record`, `pause_ms` and `others` is begun anew. */
 void workload_start(struct workload *load, hmkv *kv, int count, unsigned seed);
 /* Ends the threads and moves their calls to `history`. */
 void workload_stop(struct workload *load, struct history *history);
