@@ -18,7 +18,7 @@ static void begin(void) {
   own_store_open(&own, NULL);
   other = own.kv;
   cut_prepare(&cut, &own);
-  kv = open_at(cut.endpoint, "timeout=500ms temp_ttl=2s lock_ttl=2s");
+  kv = open_at(cut.endpoint, "timeout=20s temp_ttl=4s lock_ttl=4s");
   states = (struct states)STATES_NONE;
   CHECK_OK(hmkv_on_state(kv, states_record, &states));
 }
@@ -32,32 +32,41 @@ static void end(void) {
 
 /* ---- requests ---- */
 
-enum { LONG_MS = 60000 };
+enum { SHORT_MS = 500, LONG_MS = 60000 };
 
+/* A read that is not waited for, of a store that is cut off. */
+static void read_fails(hmkv *store) {
+  FINISH(HMKV_EUNAVAIL,
+         hmkv_range(store, "key", HMKV_NTS, HMKV_RANGE_OPTS(.timeout_ms = SHORT_MS)));
+}
+
+/* Who gives up soon was connected before: that may take longer than it would wait. */
 static void requests_fail_unsent_or_wait_for_the_end(void) {
   char *value = NULL;
-  CHECK_OK(hmkv_store(kv, "key", "before"));
-  cut_begin(&cut, kv);
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(kv, "key", &value));
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_store(kv, "key", "refused"));
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_tas(kv, "key", "before", "refused"));
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_temp_key(kv, "temp"));
-  FINISH(HMKV_EUNAVAIL, hmkv_ping(kv));
+  hmkv *hasty = open_at(cut.endpoint, text("timeout=%dms", SHORT_MS));
+  WAIT_UNTIL(hmkv_store(hasty, "key", "before") == HMKV_OK);
+  cut_begin(&cut, hasty);
+  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(hasty, "key", &value));
+  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_store(hasty, "key", "refused"));
+  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_tas(hasty, "key", "before", "refused"));
+  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_temp_key(hasty, "temp"));
+  FINISH(HMKV_EUNAVAIL, hmkv_ping(hasty));
   struct answer answer = {0};
   hmkv_put_opts *wait = HMKV_PUT_OPTS(.timeout_ms = LONG_MS);
-  hmkv_op *waits = hmkv_put(kv, "waits", HMKV_NTS, "1", HMKV_NTS, wait);
-  hmkv_op *canceled = hmkv_put(kv, "key", HMKV_NTS, "canceled", HMKV_NTS, wait);
-  hmkv_then(hmkv_range(kv, "key", HMKV_NTS, HMKV_RANGE_OPTS(.timeout_ms = LONG_MS)),
+  hmkv_op *waits = hmkv_put(hasty, "waits", HMKV_NTS, "1", HMKV_NTS, wait);
+  hmkv_op *canceled = hmkv_put(hasty, "key", HMKV_NTS, "canceled", HMKV_NTS, wait);
+  hmkv_then(hmkv_range(hasty, "key", HMKV_NTS, HMKV_RANGE_OPTS(.timeout_ms = LONG_MS)),
             answer_record, &answer);
   CHECK_STATUS(HMKV_ECANCELED, hmkv_cancel(canceled));
   CHECK_VALUE(other, "key", "before");
   CHECK_INT(0, atomic_load(&answer.calls));
-  cut_end(&cut, kv);
+  cut_end(&cut, hasty);
   FINISH(HMKV_OK, waits);
   CHECK_STR("before", hmkv_result_kv(ANSWERED(HMKV_OK, &answer), 0)->value);
   answer_free(&answer);
   CHECK_VALUE(other, "key", "before");
   CHECK(has_key(other, "waits") && !has_key(other, "temp"));
+  close_store(hasty);
 }
 
 /* ---- watches ---- */
@@ -168,7 +177,7 @@ static void a_cut_longer_than_the_ttl_loses_leases_and_locks(void) {
   struct told lock_told = {0}, lease_told = {0};
   CHECK_OK(hmkv_temp_key(kv, "temp"));
   CHECK_OK(hmkv_dist_lock(kv));
-  hmkv_lease *lease = lease_new(kv, 2000, &lease_told);
+  hmkv_lease *lease = lease_new(kv, 4000, &lease_told);
   lease_put(kv, lease, "leased", HMKV_OK);
   hmkv_lock_opts *opts = HMKV_LOCK_OPTS(.ttl_ms = 6000, .margin_ms = 2000);
   hmkv_lock *lock = take_with(kv, "lock", opts, &lock_told);
@@ -200,8 +209,7 @@ static void a_cut_shorter_than_the_ttl_loses_nothing(void) {
   hmkv_lock *lock = take_with(kv, "lock", HMKV_LOCK_OPTS(.ttl_ms = 60000), &told);
   CHECK_OK(hmkv_dist_lock(kv));
   cut_begin(&cut, kv);
-  char *value = NULL;
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(kv, "key", &value));
+  read_fails(kv);
   cut_end(&cut, kv);
   WAIT_UNTIL(hmkv_store(kv, "key", "back") == HMKV_OK);
   CHECK_OK(hmkv_lock_set(lock, "still mine", HMKV_NTS));
@@ -214,8 +222,7 @@ static void who_waits_for_a_lock_waits_on(void) {
   struct waiter waiter;
   waiter_start(&waiter, kv, "lock", HMKV_LOCK_OPTS(.ttl_ms = 60000));
   cut_begin(&cut, kv);
-  char *value = NULL;
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(kv, "key", &value));
+  read_fails(kv);
   CHECK_OK(hmkv_lock_release(lock));
   CHECK(!atomic_load(&waiter.returned));
   cut_end(&cut, kv);

@@ -141,11 +141,12 @@ static void the_seconds_do_not_limit_the_lock(void) {
 
 /* Joining the queue is bounded by the timeout, waiting in it is not. */
 static void dist_lock_waits_longer_than_the_timeout(void) {
-  hmkv *impatient = open_store(text("timeout=300ms lock=%s", name));
+  hmkv *impatient = open_store(text("timeout=1s lock=%s", name));
+  WAIT_UNTIL(hmkv_store(impatient, unique("key"), "connected") == HMKV_OK);
   CHECK_OK(hmkv_dist_lock(one));
   pthread_t waiter = start_thread(acquire, impatient);
   WAIT_UNTIL(count_keys(one, queue) == 2);
-  HOLDS_FOR(1500, count_keys(one, queue) == 2);
+  HOLDS_FOR(2500, count_keys(one, queue) == 2);
   CHECK_OK(hmkv_dist_unlock(one));
   join_thread(waiter);
   CHECK_INT(HMKV_LOCK_GRANTED, hmkv_dist_lock_result(impatient));

@@ -76,11 +76,12 @@ static void try_does_not_wait(void) {
 }
 
 static void it_waits_longer_than_the_timeout_of_the_store(void) {
-  hmkv *impatient = open_store("timeout=300ms");
+  hmkv *impatient = open_store("timeout=1s");
   struct waiter waiter;
+  WAIT_UNTIL(hmkv_store(impatient, unique("key"), "connected") == HMKV_OK);
   hmkv_lock *lock = take(one, name, NULL);
   waiter_start(&waiter, impatient, name, HMKV_LOCK_OPTS(.wait_ms = 60000));
-  HOLDS_FOR(1500, !atomic_load(&waiter.returned));
+  HOLDS_FOR(2500, !atomic_load(&waiter.returned));
   CHECK_OK(hmkv_lock_release(lock));
   CHECK_OK(waiter_join(&waiter));
   close_store(impatient);

@@ -111,8 +111,8 @@ static void a_failure_is_not_the_absence_of_records_for_tls(void) {
   server_start(&plain, NULL);
   add_plain(0, &plain);
   dns_refuse(&dns, true);
-  hmkv *kv = open_at(DOMAIN, "timeout=700ms");
-  is_unavailable(kv, 700, TLS ": no answer");
+  hmkv *kv = open_at(DOMAIN, "timeout=2s");
+  is_unavailable(kv, 2000, TLS ": no answer");
   dns_refuse(&dns, false);
   WAIT_UNTIL(stores(kv, "key"));
   close_store(kv);
@@ -233,8 +233,8 @@ static void garbage_is_no_answer(void) {
   add_plain(0, &server);
   for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
     dns_answer_with(&dns, garbage[i].bytes, garbage[i].length, garbage[i].answers);
-    hmkv *kv = open_at(DOMAIN, "timeout=300ms");
-    is_unavailable(kv, 300, TLS);
+    hmkv *kv = open_at(DOMAIN, "timeout=1s"); /* in which there is an answer to look at */
+    is_unavailable(kv, 1000, TLS);
     dns_answer_with(&dns, NULL, 0, 0);
     WAIT_UNTIL(stores(kv, "key"));
     close_store(kv);

@@ -23,7 +23,7 @@ static void records_for_tls_mean_https(void) {
   CHECK_VALUE(kv, key, "value");
   close_store(kv);
   /* Without options it is TLS all the same, which needs them here. */
-  kv = open_at(DOMAIN, "timeout=1s");
+  kv = open_at(DOMAIN, "timeout=3s");
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, key, "value"));
   close_store(kv);
   server_stop(&server);
@@ -34,7 +34,7 @@ static void the_certificate_must_have_the_name_in_the_record(void) {
   struct server server;
   server_start_tls(&server);
   dns_add(&dns, TLS, 0, server.client_port, "localhost");
-  hmkv *kv = open_at(DOMAIN, with_certificates(&server, "timeout=1s"));
+  hmkv *kv = open_at(DOMAIN, with_certificates(&server, "timeout=3s"));
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, "key", "value"));
   CHECK(strstr(hmkv_errmsg(), "localhost"));
   close_store(kv);
@@ -53,7 +53,7 @@ static void where_there_are_records_for_tls_others_are_not_used(void) {
   server_start(&plain, NULL);
   dns_add(&dns, TLS, 9, secure.client_port, "127.0.0.1");
   dns_add(&dns, PLAIN, 0, plain.client_port, "localhost");
-  hmkv *kv = open_at(DOMAIN, "timeout=1s"); /* it does not know the authority */
+  hmkv *kv = open_at(DOMAIN, "timeout=3s"); /* it does not know the authority */
   hmkv *direct = open_at(plain.endpoint, "timeout=20s");
   const char *key = unique("key");
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, key, "value"));
@@ -79,7 +79,7 @@ static void with_options_for_tls_other_records_are_not_used(void) {
   server_start_tls(&secure);
   server_start(&plain, NULL);
   dns_add(&dns, PLAIN, 0, plain.client_port, "localhost");
-  hmkv *kv = open_at(DOMAIN, text("timeout=700ms cacert='%s/ca.pem'", secure.certificates));
+  hmkv *kv = open_at(DOMAIN, text("timeout=2s cacert='%s/ca.pem'", secure.certificates));
   CHECK_STATUS(HMKV_EUNAVAIL, hmkv_store(kv, "key", "value"));
   CHECK(strstr(hmkv_errmsg(), TLS));
   close_store(kv);

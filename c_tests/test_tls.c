@@ -24,21 +24,21 @@ static void with_authority_and_client_certificate_everything_works(void) {
 }
 
 static void server_name_is_what_the_certificate_must_have(void) {
-  const char *format = "timeout=1s cacert='%s/ca.pem' cert='%s/client.pem' key='%s/client.key' server_name=";
-  hmkv *kv = open_at(server.endpoint, text("%sother.test", options(format)));
+  const char *format = "cacert='%s/ca.pem' cert='%s/client.pem' key='%s/client.key' server_name=";
+  hmkv *kv = open_at(server.endpoint, text("%sother.test timeout=20s", options(format)));
   CHECK_OK(hmkv_store(kv, "named", "1"));
   close_store(kv);
-  kv = open_at(server.endpoint, text("%swrong.test", options(format)));
+  kv = open_at(server.endpoint, text("%swrong.test timeout=3s", options(format)));
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, "named", "2"));
   CHECK(strstr(hmkv_errmsg(), "wrong.test"));
   close_store(kv);
 }
 
 static void an_unknown_authority_is_refused(void) {
-  hmkv *kv = open_at(server.endpoint, options("timeout=1s cacert='%s/stranger.pem'"));
+  hmkv *kv = open_at(server.endpoint, options("timeout=3s cacert='%s/stranger.pem'"));
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, "key", "1"));
   close_store(kv);
-  kv = open_at(server.endpoint, "timeout=1s"); /* the system's */
+  kv = open_at(server.endpoint, "timeout=3s"); /* the system's */
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, "key", "1"));
   close_store(kv);
 }
@@ -58,7 +58,7 @@ static void bad_certificate_files_fail_at_once(void) {
 }
 
 static void insecure_believes_any_server(void) {
-  hmkv *kv = open_at(server.endpoint, options("timeout=1s cert='%s/client.pem' key='%s/client.key'"));
+  hmkv *kv = open_at(server.endpoint, options("timeout=3s cert='%s/client.pem' key='%s/client.key'"));
   CHECK_STATUS(HMKV_ETLS, hmkv_store(kv, "insecure", "1"));
   close_store(kv);
   kv = open_at(server.endpoint, options("insecure cert='%s/client.pem' key='%s/client.key'"));
@@ -76,7 +76,7 @@ static void copy(const char *from, const char *to) {
 static void files_are_read_again_at_each_connect(void) {
   copy("ca.pem", "present.pem");
   hmkv *kv = open_at(server.endpoint,
-                     options("timeout=1s cacert='%s/present.pem' cert='%s/client.pem' key='%s/client.key'"));
+                     options("timeout=3s cacert='%s/present.pem' cert='%s/client.pem' key='%s/client.key'"));
   CHECK_OK(hmkv_store(kv, "renewed", "1"));
   copy("stranger.pem", "present.pem");
   CHECK_OK(hmkv_store(kv, "renewed", "2")); /* on the connection that is there */

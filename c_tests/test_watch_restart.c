@@ -8,7 +8,7 @@ static hmkv *kv;
 
 static void begin(void) {
   server_start(&server, NULL);
-  kv = open_at(server.endpoint, "timeout=2s");
+  kv = open_at(server.endpoint, "timeout=20s");
 }
 
 static void end(void) {
@@ -118,6 +118,8 @@ static void a_blocking_watch_survives_a_restart(void) {
   CHECK_VALUE(kv, key, NULL);
   pthread_t thread = start_thread(wait_for_change, (void *)(uintptr_t)key);
   WAIT_UNTIL(atomic_load(&waiting_tid) != 0);
+  /* Blocked it is also before: what it watches from, it asks the server. */
+  WAIT_UNTIL(server_metric(&server, "etcd_debugging_mvcc_watcher_total") == 1);
   wait_until_blocked(atomic_load(&waiting_tid));
   server_kill(&server);
   server_restart(&server);
@@ -129,18 +131,20 @@ static void a_blocking_watch_survives_a_restart(void) {
 
 static void while_the_server_is_away_calls_are_unavailable_and_later_work_again(void) {
   const char *key = unique("key");
-  CHECK_OK(hmkv_store(kv, key, "1"));
+  hmkv *hasty = open_at(server.endpoint, "timeout=2s");
+  WAIT_UNTIL(hmkv_store(hasty, key, "1") == HMKV_OK);
   server_kill(&server);
   char *value = NULL;
-  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(kv, key, &value));
-  hmkv_status status = hmkv_store(kv, key, "2");
+  CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(hasty, key, &value));
+  hmkv_status status = hmkv_store(hasty, key, "2");
   CHECK(status == HMKV_EUNAVAIL || status == HMKV_EINDETERMINATE);
   /* Once the connection is known to be gone, it is sure. */
-  WAIT_UNTIL((status = hmkv_store(kv, key, "2")) == HMKV_EUNAVAIL);
+  WAIT_UNTIL((status = hmkv_store(hasty, key, "2")) == HMKV_EUNAVAIL);
   server_restart(&server);
   CHECK_VALUE(kv, key, "1");
-  WAIT_UNTIL(hmkv_store(kv, key, "3") == HMKV_OK);
+  WAIT_UNTIL(hmkv_store(hasty, key, "3") == HMKV_OK);
   CHECK_VALUE(kv, key, "3");
+  close_store(hasty);
 }
 
 static const struct test tests[] = {
