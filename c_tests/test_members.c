@@ -70,7 +70,7 @@ static void members_that_were_not_given_are_found(void) {
 static void without_sync_only_those_given_are_asked(void) {
   begin_cluster();
   hmkv *kv = open_first("timeout=1s");
-  CHECK_OK(hmkv_store(kv, unique("key"), "value"));
+  WAIT_UNTIL(hmkv_store(kv, unique("key"), "value") == HMKV_OK); /* the cluster is young */
   server_kill(&cluster.members[0]);
   char *value = NULL;
   CHECK_STATUS(HMKV_EUNAVAIL, hmkv_get(kv, "key", &value));

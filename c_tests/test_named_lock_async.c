@@ -357,7 +357,7 @@ static void attempts_that_wait_take_no_thread_from_callbacks(void) {
   hmkv_lock *holder = take(two, name, NULL);
   for (int i = 0; i < WAITING; i++) locks[i] = ask(one, &each[i]);
   WAIT_UNTIL(queue_length(two, name) == 1 + WAITING);
-  CHECK(count_threads("hmkv-callback") <= 4);
+  WAIT_UNTIL(count_threads("hmkv-callback") <= 4); /* the busy have more for a while */
   for (int i = 0; i < WAITING; i++) CHECK_OK(hmkv_lock_release(locks[i]));
   CHECK_OK(hmkv_lock_release(holder));
 }

@@ -55,7 +55,7 @@ static void two_hundred_watches_need_no_thread_each(void) {
   const char *key = unique("key");
   int before = count_threads("hmkv-");
   for (int i = 0; i < MANY; i++) watch(i, text("%s/%d", key, i));
-  CHECK(count_threads("hmkv-") < before + MANY / 4);
+  WAIT_UNTIL(count_threads("hmkv-") < before + MANY / 4); /* the busy have more for a while */
   finish();
 }
 
