@@ -152,13 +152,18 @@ static void callbacks_that_wait_are_seen(void) {
   CHECK_OK(hmkv_on_state(kv, NULL, NULL));
 }
 
+/* Of one revision, which comes whole: a consumer cannot be in time for it. */
 static void resyncs_are_counted(void) {
   hmkv_watcher *watcher = NULL;
   const hmkv_event *event = NULL;
   CHECK_OK(hmkv_watch_open(kv, key, HMKV_NTS,
-                           HMKV_WATCH_OPTS(.queue_max = 4, .on_overflow = HMKV_OVERFLOW_RESYNC),
+                           HMKV_WATCH_OPTS(.prefix = 1, .queue_max = 4,
+                                           .on_overflow = HMKV_OVERFLOW_RESYNC),
                            NULL, NULL, &watcher));
-  for (int i = 0; i < PUTS; i++) CHECK_OK(hmkv_store(kv, key, "value"));
+  hmkv_txn *txn = hmkv_txn_new(kv);
+  for (int i = 0; i < PUTS; i++)
+    hmkv_txn_put(txn, HMKV_THEN, text("%s/%d", key, i), HMKV_NTS, "value", 5, NULL);
+  FINISH(HMKV_OK, hmkv_txn_commit(txn, NULL));
   do CHECK_OK(hmkv_watch_next(watcher, patience_ms(), &event));
   while (event->type != HMKV_EVENT_RESYNC);
   CHECK_INT(1, metric(kv, "hmkv_watch_resyncs_total"));
