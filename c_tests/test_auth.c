@@ -271,7 +271,7 @@ static void calls_in_a_hurry_have_a_token_in_the_end(void) {
     CHECK(start < end);
     status = hmkv_store(kv, "daemon/key", "value");
     CHECK(status == HMKV_OK || status == HMKV_EUNAVAIL || status == HMKV_EINDETERMINATE);
-    CHECK(now_ms() - start < 30 + 500);
+    CHECK(now_ms() - start < 30 + 1000); /* an attempt to get a token takes 1.5 s */
   } while (status != HMKV_OK);
   CHECK(auth_count(&server) - before <= 2);
   auth_stop(&server);

@@ -77,11 +77,14 @@ static void prepare(struct caller callers[THREADS], hmkv *kv) {
   }
 }
 
+/* All at once: a server that is paused for long counts as dead. */
 static void wait_until_all_are_blocked(struct caller callers[THREADS]) {
+  pid_t tids[THREADS];
   for (int i = 0; i < THREADS; i++) {
     WAIT_UNTIL(atomic_load(&callers[i].tid) != 0);
-    wait_until_blocked(atomic_load(&callers[i].tid));
+    tids[i] = atomic_load(&callers[i].tid);
   }
+  wait_until_all_blocked(tids, THREADS);
 }
 
 /* Gives the time from the begin of the close to the end of the last call. */
@@ -121,7 +124,8 @@ static void closing_ends_the_calls_of_all_threads_in_time(void) {
          " ms, oversleep %" PRId64 " ms\n ",
          times, times * THREADS, unknown, longest, late);
   CHECK(unknown >= times); /* they were handed to a connection */
-  CHECK(longest <= CLOSE_MS + 100 + late);
+  /* A thread that is late, another need not have seen; any further wait is as long again. */
+  CHECK(longest < 2 * CLOSE_MS + late);
 }
 
 static void calls_to_a_paused_server_get_their_answer_when_it_resumes(void) {

@@ -40,7 +40,7 @@ static void closing_runs_what_is_promised_though_the_server_is_away(void) {
   struct own_store own;
   struct answer answer = {0};
   own_store_open(&own, NULL);
-  hmkv *kv = open_at(own.endpoint, "dispatch=poll close_timeout=300ms timeout=60s");
+  hmkv *kv = open_at(own.endpoint, "dispatch=poll close_timeout=1s timeout=60s");
   CHECK_OK(hmkv_temp_key(kv, "temp"));
   if (on_etcd())
     server_pause(&own.server);

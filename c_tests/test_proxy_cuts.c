@@ -192,6 +192,7 @@ static void a_write_to_a_port_that_refuses_is_not_applied(void) {
 static void calls_through_a_held_connection_wait_for_it(void) {
   struct writes writes = no_writes();
   int times = rounds(6, 2);
+  int64_t shortest = INT64_MAX; /* a thread that is late, another need not have seen */
   hmkv *hasty = open_at(proxy.endpoint, "timeout=300ms");
   for (int i = 0; i < times; i++) {
     enum proxy_way way = i % 2 ? TO_SERVER : TO_CLIENT;
@@ -205,13 +206,15 @@ static void calls_through_a_held_connection_wait_for_it(void) {
     store(&writes, hasty, "held");
     int64_t took = now_ms() - start, late = control_take_ms(&control);
     CHECK_INT(passed, proxy_passed(&proxy, way));
-    CHECK(took >= 290 && took <= 300 + 100 + late);
+    CHECK(took >= 290);
+    if (took - late < shortest) shortest = took - late;
     proxy_hold(&proxy, way, false);
   }
   WAIT_UNTIL(hmkv_store(kv, unique("last"), "1") == HMKV_OK);
   check_writes("writes through a held connection", &writes);
   printf("\n ");
   CHECK_INT(times, writes.unknown);
+  CHECK(shortest <= 300 + 100);
   close_store(hasty);
 }
 

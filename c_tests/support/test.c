@@ -253,22 +253,30 @@ int count_descriptors(void) {
 
 pid_t thread_id(void) { return (pid_t)syscall(SYS_gettid); }
 
-void wait_until_blocked(pid_t tid) {
+static bool is_asleep(pid_t tid) {
   char path[64];
   snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+  FILE *file = fopen(path, "r");
+  CHECK(file);
+  char line[512] = "";
+  CHECK(fgets(line, sizeof line, file));
+  fclose(file);
+  const char *state = strrchr(line, ')');
+  CHECK(state);
+  return state[2] == 'S';
+}
+
+void wait_until_all_blocked(const pid_t *tids, size_t count) {
   int64_t end = now_ms() + patience_ms();
   for (int asleep = 0; asleep < 30; poll_pause()) {
     CHECK(now_ms() < end);
-    FILE *file = fopen(path, "r");
-    CHECK(file);
-    char line[512] = "";
-    CHECK(fgets(line, sizeof line, file));
-    fclose(file);
-    const char *state = strrchr(line, ')');
-    CHECK(state);
-    asleep = state[2] == 'S' ? asleep + 1 : 0;
+    size_t sleeping = 0;
+    for (size_t i = 0; i < count; i++) sleeping += is_asleep(tids[i]);
+    asleep = sleeping == count ? asleep + 1 : 0;
   }
 }
+
+void wait_until_blocked(pid_t tid) { wait_until_all_blocked(&tid, 1); }
 
 void gate_open(struct gate *gate) {
   pthread_mutex_lock(&gate->mutex);

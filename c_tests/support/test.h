@@ -133,6 +133,7 @@ int count_threads(const char *prefix);
 int count_descriptors(void);
 /* Waits until thread `tid` sleeps in the kernel and stays there. */
 void wait_until_blocked(pid_t tid);
+void wait_until_all_blocked(const pid_t *tids, size_t count);
 pid_t thread_id(void);
 
 /* Holds threads until it is opened. */
