@@ -306,7 +306,7 @@ static void max_hold_ms_leaves_the_margin_to_who_asks_all_the_time(void) {
                                 &told);
     pthread_t threads[3];
     for (int j = 0; j < 3; j++) threads[j] = start_thread(ask_all_the_time, lock);
-    waiter_start(&waiter, two, name, NULL);
+    waiter_begin(&waiter, two, name, NULL); /* before or after the end */
     for (int j = 0; j < 3; j++) join_thread(threads[j]);
     CHECK_OK(waiter_join(&waiter));
     CHECK(atomic_load(&told.lost_ms) != 0);

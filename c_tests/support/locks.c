@@ -73,13 +73,17 @@ static void *wait_for_it(void *arg) {
   return NULL;
 }
 
-void waiter_start(struct waiter *waiter, hmkv *kv, const char *name, const hmkv_lock_opts *opts) {
+void waiter_begin(struct waiter *waiter, hmkv *kv, const char *name, const hmkv_lock_opts *opts) {
   memset(waiter, 0, sizeof *waiter);
   waiter->kv = kv;
   waiter->name = name;
   waiter->opts = opts ? *opts : *HMKV_LOCK_OPTS(.wait_ms = 0);
-  size_t before = queue_length(kv, name);
   waiter->thread = start_thread(wait_for_it, waiter);
+}
+
+void waiter_start(struct waiter *waiter, hmkv *kv, const char *name, const hmkv_lock_opts *opts) {
+  size_t before = queue_length(kv, name);
+  waiter_begin(waiter, kv, name, opts);
   WAIT_UNTIL(queue_length(kv, name) == before + 1);
 }
 

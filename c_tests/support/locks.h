@@ -48,7 +48,9 @@ struct waiter {
   atomic_llong returned_ms;
 };
 
-/* Begins it and waits until it stands in the queue; `opts` may be NULL. */
+/* Begins it; `opts` may be NULL. */
+void waiter_begin(struct waiter *waiter, hmkv *kv, const char *name, const hmkv_lock_opts *opts);
+/* And waits until it stands in the queue. */
 void waiter_start(struct waiter *waiter, hmkv *kv, const char *name, const hmkv_lock_opts *opts);
 /* The answer of the attempt. */
 hmkv_status waiter_join(struct waiter *waiter);
