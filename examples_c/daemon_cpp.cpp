@@ -167,7 +167,8 @@ private:
     void show(const std::string &color)
     {
         put(store_.get(), actual_, color);
-        std::cout << "lamp: " << color << std::endl;
+        // In one piece: another thread may print, too.
+        std::cout << "lamp: " + color + "\n" << std::flush;
     }
 
     bool stopped()
@@ -197,7 +198,7 @@ static bool turn(const std::string &endpoint, const std::string &prefix)
         if (get(store.get(), prefix + "/alive") != "1")
             throw std::runtime_error("the daemon is not there");
         for (const std::string color : { "red", "green", "off", "blue" }) {
-            std::cout << "-- wanted: " << color << std::endl;
+            std::cout << "-- wanted: " + color + "\n" << std::flush;
             if (color == "off")
                 check(hmkv_delete(store.get(), wanted.c_str()), "delete");
             else
