@@ -1,7 +1,7 @@
 //! The store is closed while a write is on its way, on a connection that another call
 //! gave up.
 
-use crate::client::{errmsg, Answers, EINDETERMINATE, OK, PATIENCE};
+use crate::client::{errmsg, Answers, EINDETERMINATE, OK};
 use crate::server::Reply;
 use crate::world::{PUT, RANGE, TXN};
 use crate::{until, Scene, KEY};
@@ -45,7 +45,7 @@ fn a_store_on_a_connection_that_was_given_up_ends_with_the_close() {
         assert_eq!(give_up_and_close(&scene, asked), OK);
         let (status, ended) = store.join().expect("its status");
         assert_eq!(status, EINDETERMINATE);
-        assert!(ended < closing + PATIENCE, "{:?} later", ended - closing);
+        assert!(ended < closing + LONG / 2, "{:?} later", ended - closing);
     });
 }
 
