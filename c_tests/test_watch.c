@@ -1,4 +1,5 @@
 /* hmkv_watch: waiting for the next change. */
+#include "metrics.h"
 #include "process.h"
 #include "test.h"
 
@@ -33,14 +34,21 @@ static void *wait_for_change(void *arg) {
   return NULL;
 }
 
-/* Starts it and gives it the time to be registered. */
+/* The reads that were answered. A watch begins with one, and tells of what comes after it. */
+static int64_t reads(void) {
+  int64_t ended = requests_ended(kv, "range", "ok");
+  return ended < 0 ? 0 : ended;
+}
+
+/* Starts it; from now on it sees every change. */
 static pthread_t start_waiter(struct waiter *waiter, const char *key, int64_t timeout_ms) {
   waiter->kv = kv;
   waiter->key = key;
   waiter->timeout_ms = timeout_ms;
   atomic_store(&waiter->tid, 0);
+  int64_t before = reads();
   pthread_t thread = start_thread(wait_for_change, waiter);
-  WAIT_UNTIL(atomic_load(&waiter->tid) != 0);
+  WAIT_UNTIL(atomic_load(&waiter->tid) != 0 && reads() > before);
   wait_until_blocked(atomic_load(&waiter->tid));
   return thread;
 }
