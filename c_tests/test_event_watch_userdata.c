@@ -1,5 +1,6 @@
 /* Event watches: who owns the userdata, and closing from everywhere. */
 #include "changes.h"
+#include "metrics.h"
 #include "recorder.h"
 #include "test.h"
 
@@ -196,6 +197,7 @@ static void closed_from_userdata_free_the_watcher_is_retired(void) {
                                            .userdata_free = close_when_freed),
                            pass_gate, &inside, &inside.watcher));
   for (int i = 0; i < 9; i++) change_put(kv, key, "value");
+  WAIT_UNTIL(metric(kv, "hmkv_watch_queue_depth") > 1); /* too many came: they may come late */
   gate_open(&inside.known);
   WAIT_UNTIL(atomic_load(&inside.freed) == 1);
   const hmkv_event *event = NULL;
@@ -253,6 +255,7 @@ static void after_the_last_event_it_is_freed_once(void) {
                                              .userdata_free = recorder_freed),
                              push ? recorder_event : NULL, &recorder, &watcher));
     for (int j = 0; j < 20; j++) change_put(store, key, "value");
+    WAIT_UNTIL(metric(store, "hmkv_watch_queue_depth") > 2); /* too many came */
     gate_open(&gate);
     int64_t deadline = now_ms() + patience_ms();
     while (recorder_count_of(&recorder, HMKV_EVENT_END) == 0 && now_ms() < deadline) {

@@ -187,7 +187,7 @@ struct cancelled {
 static void *wait_and_be_cancelled(void *arg) {
   struct cancelled *cancelled = arg;
   atomic_store(&cancelled->tid, (int)thread_id());
-  cancelled->status = hmkv_watch(cancelled->kv, "c_tests/threads", 1000, NULL, NULL);
+  cancelled->status = hmkv_watch(cancelled->kv, "c_tests/threads", 3000, NULL, NULL);
   atomic_store(&cancelled->returned, true);
   pthread_testcancel();
   return NULL;
