@@ -168,16 +168,27 @@ static void *run(void *arg) {
 
 /* ---- from other threads ---- */
 
+/* Another process may take a port that was free a moment ago. */
+static int listen_somewhere(struct proxy *proxy) {
+  for (int attempt = 0; attempt < 20; attempt++) {
+    int port = free_port();
+    struct sockaddr_in address = local(port);
+    proxy->listener = new_socket();
+    if (bind(proxy->listener, (struct sockaddr *)&address, sizeof address) == 0 &&
+        listen(proxy->listener, PROXY_LINKS) == 0)
+      return port;
+    CHECK_INT(EADDRINUSE, errno);
+    close(proxy->listener);
+  }
+  FAIL("no port to listen at");
+}
+
 void proxy_start(struct proxy *proxy, int server_port) {
   memset(proxy, 0, sizeof *proxy);
-  int port = free_port();
-  struct sockaddr_in address = local(port);
   proxy->server_port = server_port;
-  proxy->listener = new_socket();
+  int port = listen_somewhere(proxy);
   proxy->wake = eventfd(0, EFD_CLOEXEC);
   CHECK(proxy->wake >= 0);
-  CHECK_INT(0, bind(proxy->listener, (struct sockaddr *)&address, sizeof address));
-  CHECK_INT(0, listen(proxy->listener, PROXY_LINKS));
   prepare(proxy->listener);
   snprintf(proxy->endpoint, sizeof proxy->endpoint, "http://127.0.0.1:%d", port);
   pthread_mutex_init(&proxy->mutex, NULL);

@@ -114,7 +114,9 @@ class Etcd:
 
     def ctl(self, *arguments):
         program = os.environ.get("ETCDCTL") or "etcdctl"
-        command = [program, f"--endpoints={self.address}", *arguments]
+        # A machine under load may need more than its defaults.
+        patience = ("--command-timeout=20s", "--dial-timeout=20s")
+        command = [program, f"--endpoints={self.address}", *patience, *arguments]
         environment = {**os.environ}
         environment.pop("ETCDCTL_ENDPOINTS", None)  # may not be given twice
         return subprocess.run(
