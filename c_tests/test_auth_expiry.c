@@ -57,7 +57,7 @@ static void tokens_end_unnoticed(enum token_kind kind, int lease_s) {
 /* A current server takes each renewal for a use of the token: they must be rarer than
  * tokens are good for. */
 static void simple_tokens_end_unnoticed(void) { tokens_end_unnoticed(SIMPLE_TOKENS, 9); }
-static void signed_tokens_end_unnoticed(void) { tokens_end_unnoticed(JWT, 2); }
+static void signed_tokens_end_unnoticed(void) { tokens_end_unnoticed(JWT, 4); }
 
 /* ---- with the server ---- */
 

@@ -97,7 +97,7 @@ static void it_deletes_temporary_keys_and_releases_the_lock(void) {
 
 static void no_other_store_is_disturbed(void) {
   const char *name = unique("lock"), *key = unique("temp"), *plain = unique("key");
-  hmkv *stays = open_store(text("lock=%s temp_ttl=2s", name));
+  hmkv *stays = open_store(text("lock=%s temp_ttl=4s", name));
   CHECK_OK(hmkv_temp_key(stays, key));
   CHECK_OK(hmkv_dist_lock(stays));
   int64_t lease = lease_of(stays, key);

@@ -7,7 +7,7 @@
 
 static void everything_works_at(const char *endpoints) {
   const char *name = unique("lock"), *key = unique("key"), *temp = unique("temp");
-  hmkv *kv = open_at(endpoints, text("timeout=20s temp_ttl=2s lock=%s", name));
+  hmkv *kv = open_at(endpoints, text("timeout=20s temp_ttl=3s lock=%s", name));
   struct events events = EVENTS_OF(key);
   hmkv_watcher *watcher = NULL;
   CHECK_OK(hmkv_store(kv, key, "1"));
@@ -20,7 +20,7 @@ static void everything_works_at(const char *endpoints) {
   CHECK_OK(hmkv_dist_lock(kv));
   CHECK_STATUS(HMKV_TIMED_OUT, hmkv_watch(kv, key, 10, NULL, NULL));
   CHECK_OK(hmkv_dist_unlock(kv));
-  HOLDS_FOR(2500, has_key(kv, temp)); /* renewed */
+  HOLDS_FOR(4500, has_key(kv, temp)); /* renewed */
   CHECK_OK(hmkv_delete(kv, key));
   events_wait(&events, 3);
   CHECK_OK(hmkv_watch_cb_cancel(watcher));

@@ -18,7 +18,7 @@ static hmkv_lease *lease;
 static hmkv_lock *lock;
 
 static void begin(void) {
-  kv = open_store(text("temp_ttl=2s timeout=20s lock=%s", unique("lock")));
+  kv = open_store(text("temp_ttl=3s timeout=20s lock=%s", unique("lock")));
   events = (struct events)EVENTS_OF(unique("watched"));
   CHECK_OK(hmkv_watch_cb(kv, events.key, 3, events_record, &events, &watcher));
   CHECK_OK(hmkv_watch_open(kv, events.key, HMKV_NTS, NULL, NULL, NULL, &pulled));
@@ -55,7 +55,7 @@ static void inherited_handles_answer_forked_at_once(void) {
   CHECK_INT(HMKV_LOCK_GRANTED, hmkv_dist_lock_result(kv));
   CHECK(hmkv_lease_left_ms(lease) > 0);
   CHECK(hmkv_lock_left_ms(lock) > 0);
-  HOLDS_FOR(3000, has_key(kv, temp));
+  HOLDS_FOR(4500, has_key(kv, temp));
   CHECK_OK(hmkv_store(kv, events.key, "after"));
   events_wait(&events, 1);
 }

@@ -126,7 +126,7 @@ static void its_keys_outlive_the_ttl_while_it_is_kept(void) {
   struct told told = {0};
   struct states states = STATES_NONE;
   CHECK_OK(hmkv_on_state(kv, states_record, &states));
-  hmkv_lease *lease = lease_new(kv, 2000, &told);
+  hmkv_lease *lease = lease_new(kv, 4000, &told);
   for (int i = 0; i < 3; i++) lease_put(kv, lease, text("%s/%d", prefix, i), HMKV_OK);
   HOLDS_FOR(5000, count_keys(other, prefix) == 3 && hmkv_lease_left_ms(lease) > 0);
   CHECK_INT(hmkv_lease_id(lease), lease_of(other, text("%s/0", prefix)));
@@ -139,7 +139,7 @@ static void its_keys_outlive_the_ttl_while_it_is_kept(void) {
 }
 
 static void a_lease_without_keys_is_kept_too(void) {
-  hmkv_lease *lease = lease_new(kv, 2000, NULL);
+  hmkv_lease *lease = lease_new(kv, 3000, NULL);
   HOLDS_FOR(4500, hmkv_lease_left_ms(lease) > 0);
   lease_put(kv, lease, unique("key"), HMKV_OK);
   CHECK_OK(hmkv_lease_close(lease, true));
@@ -351,10 +351,10 @@ static void use_inherited(void *lease) {
 
 static void in_a_forked_child_it_is_eforked(void) {
   const char *key = unique("key");
-  hmkv_lease *lease = lease_new(kv, 2000, NULL);
+  hmkv_lease *lease = lease_new(kv, 3000, NULL);
   lease_put(kv, lease, key, HMKV_OK);
   in_fork(use_inherited, lease);
-  HOLDS_FOR(3000, has_key(other, key));
+  HOLDS_FOR(4500, has_key(other, key));
   CHECK_OK(hmkv_lease_close(lease, true));
 }
 

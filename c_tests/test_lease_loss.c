@@ -25,7 +25,7 @@ struct subject {
 static void subject_start(struct subject *subject, hmkv *store) {
   memset(subject, 0, sizeof *subject);
   subject->key = unique("key");
-  subject->lease = lease_new(store, 2000, &subject->told);
+  subject->lease = lease_new(store, 3000, &subject->told);
   lease_put(store, subject->lease, subject->key, HMKV_OK);
 }
 
@@ -49,7 +49,7 @@ static void lost_is_called_once_with_a_reason(void) {
   lose(&subject);
   WAIT_UNTIL(told_once(&subject.told)); /* which checks status and reason */
   CHECK(*subject.told.reason);
-  HOLDS_FOR(2500, told_once(&subject.told));
+  HOLDS_FOR(3500, told_once(&subject.told));
   CHECK_STATUS(HMKV_ELOST, hmkv_lease_close(subject.lease, true));
   CHECK(told_once(&subject.told));
 }
@@ -83,7 +83,7 @@ static void a_lost_lease_does_not_come_back_but_another_can_be_granted(void) {
   start_and_lose(&one);
   subject_start(&two, kv);
   CHECK(hmkv_lease_id(one.lease) != hmkv_lease_id(two.lease));
-  HOLDS_FOR(3000, has_key(other, two.key) && hmkv_lease_left_ms(one.lease) == 0);
+  HOLDS_FOR(4500, has_key(other, two.key) && hmkv_lease_left_ms(one.lease) == 0);
   CHECK(told_nothing(&two.told));
   CHECK(!has_key(other, one.key));
   CHECK_STATUS(HMKV_ELOST, hmkv_lease_close(one.lease, true));
@@ -205,7 +205,7 @@ static void a_blocked_lost_holds_up_nothing_else(void) {
   lose_lease(second, blocked[1].key);
   WAIT_UNTIL(atomic_load(&blocked[1].told.running) == 1);
   subject_start(&kept, kv);
-  HOLDS_FOR(3000, has_key(other, kept.key));
+  HOLDS_FOR(4500, has_key(other, kept.key));
   lose(&kept);
   WAIT_UNTIL(told_once(&kept.told)); /* of the store whose callback blocks */
   CHECK_STATUS(HMKV_ELOST, hmkv_lease_close(kept.lease, true));
@@ -234,7 +234,7 @@ static void call_everything(hmkv_status status, const char *detail, void *userda
   CHECK_INT(0, hmkv_lease_left_ms(inside->lease));
   CHECK(hmkv_lease_id(inside->lease) > 0);
   inside->store_closed = hmkv_close(kv);
-  inside->next = lease_new(kv, 2000, &inside->told);
+  inside->next = lease_new(kv, 3000, &inside->told);
   lease_put(kv, inside->next, inside->key, HMKV_OK);
   inside->closed = hmkv_lease_close(inside->lease, true);
   inside->closed_again = hmkv_lease_close(inside->lease, true);
@@ -244,7 +244,7 @@ static void call_everything(hmkv_status status, const char *detail, void *userda
 static void lost_may_close_its_lease_and_grant_another(void) {
   struct inside inside = {.key = unique("key")};
   const char *first = unique("first");
-  CHECK_OK(hmkv_lease_grant(kv, 2000, call_everything, &inside, &inside.lease));
+  CHECK_OK(hmkv_lease_grant(kv, 3000, call_everything, &inside, &inside.lease));
   lease_put(kv, inside.lease, first, HMKV_OK);
   lose_lease(kv, first);
   WAIT_UNTIL(atomic_load(&inside.calls) == 1);
@@ -252,7 +252,7 @@ static void lost_may_close_its_lease_and_grant_another(void) {
   CHECK_STATUS(HMKV_EHANDLE, inside.closed_again);
   CHECK_STATUS(HMKV_EINCALLBACK, inside.store_closed);
   CHECK_STATUS(HMKV_EHANDLE, hmkv_lease_close(inside.lease, true));
-  HOLDS_FOR(3000, has_key(other, inside.key));
+  HOLDS_FOR(4500, has_key(other, inside.key));
   CHECK_INT(1, atomic_load(&inside.calls));
   CHECK(told_nothing(&inside.told));
   CHECK_OK(hmkv_lease_close(inside.next, true));
@@ -282,7 +282,7 @@ static void callbacks_that_close_each_others_leases_do_not_hang(void) {
   for (int i = 0; i < 2; i++) {
     keys[i] = unique("key");
     hmkv_lease **lease = &members[1 - i].victim;
-    CHECK_OK(hmkv_lease_grant(stores[i], 2000, close_each_other, &members[i], lease));
+    CHECK_OK(hmkv_lease_grant(stores[i], 3000, close_each_other, &members[i], lease));
     lease_put(kv, *lease, keys[i], HMKV_OK);
   }
   for (int i = 0; i < 2; i++) lose_lease(stores[i], keys[i]);

@@ -155,7 +155,7 @@ static void dist_lock_waits_longer_than_the_timeout(void) {
 
 static void a_held_lock_outlives_its_ttl(void) {
   const char *short_name = unique("lock");
-  const char *short_lived = text("lock_ttl=2s lock=%s", short_name);
+  const char *short_lived = text("lock_ttl=4s lock=%s", short_name);
   hmkv *holder = open_store(short_lived), *rival = open_store(short_lived);
   CHECK_OK(hmkv_dist_lock(holder));
   int64_t end = now_ms() + 5000;

@@ -7,7 +7,7 @@ static hmkv *kv;    /* the owner */
 static hmkv *other; /* somebody else */
 
 static void begin(void) {
-  kv = open_store("temp_ttl=2s");
+  kv = open_store("temp_ttl=4s");
   other = open_store(NULL);
 }
 
@@ -56,7 +56,7 @@ static void it_replaces_what_is_there_and_takes_it_over(void) {
 }
 
 static void it_takes_over_the_temporary_key_of_another_handle(void) {
-  hmkv *former = open_store("temp_ttl=2s");
+  hmkv *former = open_store("temp_ttl=4s");
   const char *key = unique("temp"), *sign = unique("sign");
   CHECK_OK(hmkv_temp_key(former, key));
   CHECK_OK(hmkv_temp_key(former, sign));

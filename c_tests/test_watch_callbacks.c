@@ -64,7 +64,7 @@ static void a_blocked_callback_delays_only_its_own_watch(void) {
 static void a_blocked_callback_does_not_delay_the_renewal_of_leases(void) {
   struct gate gate = GATE_CLOSED;
   struct events blocked = EVENTS_OF(unique("blocked"));
-  hmkv *owner = open_store("temp_ttl=2s");
+  hmkv *owner = open_store("temp_ttl=3s");
   hmkv_watcher *watcher = NULL;
   blocked.hold = &gate;
   CHECK_OK(hmkv_watch_cb(owner, blocked.key, 3, events_record, &blocked, &watcher));
