@@ -152,7 +152,7 @@ fn ranges(change: fn(&mut PbRangeResponse)) {
     let scene = Scene::begin();
     let used = Use::now();
     for n in 0..20 {
-        assert_eq!(scene.kv.store(&format!("key{n:02}"), "value"), OK);
+        scene.stores(&format!("key{n:02}"));
     }
     scene.server.lie(RANGE, change);
     scene.reads_fail(NONSENSE);
@@ -195,7 +195,7 @@ fn a_range_that_gives_the_same_keys_for_ever_is_none() {
     let used = Use::now();
     let key = |n| format!("key{n:02}");
     for n in 0..20 {
-        assert_eq!(scene.kv.store(&key(n), "value"), OK);
+        scene.stores(&key(n));
     }
     scene.server.lie(RANGE, move |answer: &mut PbRangeResponse| {
         let kv = |n| PbKeyValue { key: key(n).into_bytes(), ..Default::default() };
@@ -212,7 +212,7 @@ fn a_range_that_gives_the_same_keys_for_ever_is_none() {
 fn a_range_out_of_order_is_none() {
     let scene = Scene::begin();
     for n in 0..4 {
-        assert_eq!(scene.kv.store(&format!("key{n:02}"), "value"), OK);
+        scene.stores(&format!("key{n:02}"));
     }
     scene.server.lie(RANGE, |answer: &mut PbRangeResponse| answer.kvs.reverse());
     let range = |kv: &Kv| kv.count("key", "key~").map_or_else(|status| status, |_| OK);
