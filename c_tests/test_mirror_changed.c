@@ -114,6 +114,7 @@ static void what_waits_too_long_becomes_the_difference(void) {
   change_put(kv, key("again"), "first");
   told.hold = &gate;
   hmkv_mirror *mirror = mirror_of(kv, prefix, &told);
+  WAIT_UNTIL(atomic_load(&told.entered) == 1); /* else it may begin in the midst of the changes */
   for (int round = 0; round < 2; round++) {
     size_t count = recorder_count(&told);
     int entered = atomic_load(&told.entered);
