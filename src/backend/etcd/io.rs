@@ -52,6 +52,9 @@ impl Io {
     /// Starts the thread, unless it is there.
     pub fn start(self: &Arc<Self>) -> Result<()> {
         let mut thread = self.thread.hold();
+        if self.queue.hold().stopped {
+            return Err(Error::Closed); // nobody would join it
+        }
         if thread.is_some() {
             return Ok(());
         }
@@ -62,10 +65,13 @@ impl Io {
         let (run, ready) = (self.clone(), Arc::new(crate::signal::Once::default()));
         let is_ready = ready.clone();
         let started = sys::spawn(self.name, STACK, move || {
-            let runtime = Builder::new_current_thread().enable_all().build();
-            match runtime {
+            let made = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+                let _inside = runtime.enter();
+                tokio::net::UnixStream::from_std(receiver).map(|receiver| (runtime, receiver))
+            });
+            match made {
                 Err(e) => is_ready.set(Err(e)),
-                Ok(runtime) => {
+                Ok((runtime, receiver)) => {
                     let _ended = Ended(run.clone());
                     let runtime = runtime; // ends before that is told
                     is_ready.set(Ok(()));
@@ -105,8 +111,7 @@ impl Io {
         }
     }
 
-    async fn serve(&self, signalled: UnixStream) {
-        let Ok(signalled) = tokio::net::UnixStream::from_std(signalled) else { return };
+    async fn serve(&self, signalled: tokio::net::UnixStream) {
         loop {
             let jobs = {
                 let mut queue = self.queue.hold();
