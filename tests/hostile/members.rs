@@ -1,8 +1,8 @@
 //! One of two members misbehaves: the other one is asked.
 
-use crate::client::{errmsg, Kv, Use, EUNAVAIL, OK, PATIENCE};
+use crate::client::{errmsg, Kv, Use, EINDETERMINATE, EUNAVAIL, OK, PATIENCE};
 use crate::server::{Reply, Server};
-use crate::world::{AUTHENTICATE, MEMBER_LIST, RANGE, WATCH};
+use crate::world::{ALARM, AUTHENTICATE, MEMBER_LIST, PUT, RANGE, WATCH};
 use crate::{alone, until, KEY};
 use etcd_client::proto::{PbMember, PbMemberListResponse, PbWatchResponse};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,6 +59,27 @@ fn a_member_that_answers_nothing_is_left_by_callers_in_a_hurry() {
     let kv = two.open(Duration::from_millis(400), "");
     let good = (0..10).filter(|_| kv.get(KEY).is_ok()).count();
     assert!(good > 5, "{good} of 10 reads");
+}
+
+#[test]
+fn a_member_that_does_not_tell_of_its_alarm_is_left_by_writes() {
+    const FULL: &[(&str, &str)] =
+        &[("grpc-status", "8"), ("grpc-message", "etcdserver: mvcc: database space exceeded")];
+    const NO_LEADER: &[(&str, &str)] =
+        &[("grpc-status", "14"), ("grpc-message", "etcdserver: no leader")];
+    for reply in [
+        (|_| Reply::Nothing) as fn(Vec<u8>) -> Reply,
+        |_| Reply::Raw(Vec::new(), NO_LEADER),
+        |_| Reply::Message(vec![0xff; 100]),
+    ] {
+        let two = Two::begin();
+        let kv = two.open(Duration::from_secs(5), "");
+        two.first.reply(PUT, |_| Reply::Raw(Vec::new(), FULL));
+        two.second.reply(ALARM, reply);
+        assert_eq!(kv.store(KEY, "unknown"), EINDETERMINATE, "{}", errmsg());
+        two.first.behave(); // the second one is asked next
+        assert_eq!(kv.store(KEY, "good"), OK, "{}", errmsg());
+    }
 }
 
 fn with_each_nonsense(check: impl Fn(&Two, fn(Vec<u8>) -> Reply)) {

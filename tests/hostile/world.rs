@@ -1,10 +1,11 @@
 //! What etcd keeps: keys and their revisions, changes, leases; and its answers.
 
 use etcd_client::proto::{
-    PbAuthenticateResponse, PbCompare, PbDeleteResponse, PbEvent, PbKeyValue, PbLeaseGrantResponse,
-    PbLeaseKeepAliveResponse, PbLeaseRevokeResponse, PbLeaseTimeToLiveResponse,
-    PbMemberListResponse, PbPutResponse, PbRangeResponse, PbResponseHeader, PbResponseOp,
-    PbStatusResponse, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest, PbTxnResponse,
+    PbAlarmResponse, PbAuthenticateResponse, PbCompare, PbDeleteResponse, PbEvent, PbKeyValue,
+    PbLeaseGrantResponse, PbLeaseKeepAliveResponse, PbLeaseRevokeResponse,
+    PbLeaseTimeToLiveResponse, PbMemberListResponse, PbPutResponse, PbRangeResponse,
+    PbResponseHeader, PbResponseOp, PbStatusResponse, PbTargetUnion, PbTxnOpRequest,
+    PbTxnOpResponse, PbTxnRequest, PbTxnResponse,
 };
 use prost::Message;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub const REVOKE: &str = "/etcdserverpb.Lease/LeaseRevoke";
 pub const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 pub const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
 pub const MEMBER_LIST: &str = "/etcdserverpb.Cluster/MemberList";
+pub const ALARM: &str = "/etcdserverpb.Maintenance/Alarm";
 pub const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 pub const TIME_TO_LIVE: &str = "/etcdserverpb.Lease/LeaseTimeToLive";
 
@@ -85,6 +87,7 @@ impl World {
                 PbAuthenticateResponse { header, token: "token".into() }.encode_to_vec()
             }
             MEMBER_LIST => PbMemberListResponse { header, ..Default::default() }.encode_to_vec(),
+            ALARM => PbAlarmResponse { header, alarms: Vec::new() }.encode_to_vec(),
             STATUS => {
                 let version = "3.5.0".into();
                 PbStatusResponse { header, version, leader: 2, ..Default::default() }

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
 /// How long one attempt of a request that may be repeated can take.
 const ATTEMPT: Duration = Duration::from_millis(1500);
@@ -390,14 +390,19 @@ impl Requests {
     /// words as one that is refused and not applied. So its outcome is unknown; from
     /// then on the alarm is asked for before a write is sent.
     async fn ask_whether_full(&self, connected: &Connected) -> std::result::Result<(), Failure> {
-        let full = match probes::is_full(&connected.connection).await {
+        let no_answer = |_| Err(Failure::Unknown("no answer in time".into()));
+        let asked = timeout(ATTEMPT, probes::is_full(&connected.connection)).await;
+        let full = match asked.unwrap_or_else(no_answer) {
             Ok(full) => full,
             // The next write will tell.
             Err(Failure::Final(Error::Denied(_))) => false,
             Err(Failure::Token(why)) if self.endpoints.reject_token(connected) => {
                 return Err(Failure::NotApplied(Error::Auth(why)));
             }
-            Err(failure) => return Err(Failure::NotApplied(failure.into())),
+            Err(failure) => {
+                self.endpoints.pass_over(connected);
+                return Err(Failure::NotApplied(failure.into()));
+            }
         };
         self.full.store(full, Ordering::Relaxed);
         if full {
