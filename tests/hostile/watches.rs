@@ -181,6 +181,22 @@ fn a_watch_said_to_be_compacted_is_begun_anew() {
     assert_eq!(puts_until(&it.watcher, last), [last]);
 }
 
+#[test]
+fn pieces_of_a_revision_with_other_answers_between_are_asked_for_again() {
+    fn in_pieces(good: &[u8], between: fn(&mut PbWatchResponse)) -> Reply {
+        use prost::Message;
+        let whole = PbWatchResponse::decode(good).expect("its own answer");
+        let (mut piece, mut other) = (whole.clone(), whole.clone());
+        piece.fragment = true;
+        other.events.clear();
+        between(&mut other);
+        let all = [piece, other, whole].map(|answer| framed(&answer.encode_to_vec()));
+        Reply::Raw(all.concat(), &[])
+    }
+    nothing_is_lost_with(|good| in_pieces(&good, |_| {}));
+    nothing_is_lost_with(|good| in_pieces(&good, |progress| progress.fragment = true));
+}
+
 /// More pieces of one revision than are collected.
 fn endless(good: &[u8]) -> Vec<u8> {
     use prost::Message;

@@ -429,7 +429,11 @@ impl Task {
             }
             return Ok(self.groups.confirm(group));
         }
-        if answer.0.events.is_empty() {
+        let is_empty = answer.0.events.is_empty();
+        if self.groups.collecting().is_some_and(|other| other != group || is_empty) {
+            return Err(Error::unexpected("a revision that is not told to its end"));
+        }
+        if is_empty {
             return Ok(self.groups.progress(group, revision));
         }
         // The header may be ahead of what is still to come.

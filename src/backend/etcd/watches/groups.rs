@@ -31,7 +31,6 @@ struct Partial {
 }
 
 const LEFT_OUT: &str = "the server left a change out";
-const CUT_SHORT: &str = "the server did not tell a revision to its end";
 const TOO_LARGE: &str = "the events of one revision take too much memory";
 
 /// A larger revision is not collected: those who watch get the difference that it makes.
@@ -244,6 +243,11 @@ impl Groups {
         unneeded
     }
 
+    /// Whose next answer must go on with a revision, before anything else is said.
+    pub fn collecting(&self) -> Option<u64> {
+        self.partial.as_ref().map(|partial| partial.group)
+    }
+
     /// Whether these can be the next events of a group: of its keys, in order.
     pub fn expects(&self, group: u64, events: &[Event]) -> bool {
         let Some(standing) = self.all.get(&group) else { return true };
@@ -256,39 +260,22 @@ impl Groups {
 
     /// `more`: the answer goes on in the next one, which may be in the same revision.
     pub fn events(&mut self, group: u64, mut events: Vec<Event>, more: bool) -> Unneeded {
-        let Some(standing) = self.all.get(&group) else { return Vec::new() };
+        let Some(standing) = self.all.get_mut(&group) else { return Vec::new() };
         let next = standing.wanted.start;
         // Servers are known to send again what was sent.
         events.retain(|event| event.revision() >= next);
-        let mut unneeded = Vec::new();
-        let events = match self.partial.take() {
+        let collected = match self.partial.take() {
             Some(mut partial) if partial.group == group => {
                 partial.append(events);
                 partial
             }
-            other => {
-                if let Some(other) = other {
-                    unneeded.extend(self.lose(other.group, CUT_SHORT));
-                }
-                Partial::new(group, events)
-            }
+            _ => Partial::new(group, events),
         };
-        let events = match events.split(more) {
-            (_, Some(rest)) if rest.bytes > PARTIAL_MOST => {
-                unneeded.extend(self.lose(group, TOO_LARGE));
-                return unneeded;
-            }
-            (whole, rest) => {
-                self.partial = rest;
-                whole
-            }
-        };
-        unneeded.extend(self.deliver_checked(group, events));
-        unneeded
-    }
-
-    fn deliver_checked(&mut self, group: u64, mut events: Vec<Event>) -> Unneeded {
-        let Some(standing) = self.all.get_mut(&group) else { return Vec::new() };
+        let (mut events, rest) = collected.split(more);
+        if rest.as_ref().is_some_and(|rest| rest.bytes > PARTIAL_MOST) {
+            return self.lose(group, TOO_LARGE).into_iter().collect();
+        }
+        self.partial = rest;
         let gap = standing.first_gap(&events);
         events.truncate(gap.unwrap_or(events.len()));
         let mut unneeded = self.deliver(group, &events);
@@ -389,6 +376,9 @@ impl Groups {
     }
 
     fn forget(&mut self, group: u64, gone: &Group) {
+        if self.collecting() == Some(group) {
+            self.partial = None;
+        }
         self.by_server_id.remove(&gone.server_id);
         let key = (gone.wanted.keys.clone(), gone.wanted.prev);
         if let Some(same) = self.by_range.get_mut(&key) {

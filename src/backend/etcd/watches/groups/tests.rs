@@ -75,14 +75,14 @@ fn a_revision_without_end_is_not_collected() {
 }
 
 #[test]
-fn a_revision_that_is_left_for_another_watch_is_a_gap() {
-    let (mut groups, a, b) = (Groups::default(), Arc::<Seen>::default(), Arc::<Seen>::default());
-    let first = groups.add(1, wanted(5), a.clone()).expect("a watch of the server");
-    let other = groups.add(2, wanted(3), b.clone()).expect("another one");
-    let (server_id, _) = groups.stand(first, 0).expect("it stands");
-    groups.events(first, events(&[5, 6]), true);
-    assert_eq!(groups.events(other, events(&[6]), false), [server_id]);
-    assert_eq!((a.all(), b.all()), (format!("[5] Gap({CUT_SHORT})"), "[6]".into()));
+fn what_is_collected_goes_with_its_watch() {
+    let (mut groups, seen) = (Groups::default(), Arc::<Seen>::default());
+    let group = groups.add(1, wanted(5), seen.clone()).expect("a watch of the server");
+    groups.events(group, events(&[5, 6]), true);
+    assert_eq!(groups.collecting(), Some(group));
+    groups.remove(1);
+    assert_eq!(groups.collecting(), None);
+    assert_eq!(seen.all(), "[5]");
 }
 
 #[test]
