@@ -455,7 +455,12 @@ impl Connection {
         let _ = self.flow.tcp.shutdown(Shutdown::Both);
         self.flow.set_readable();
         let _ = self.ended.set(why.to_owned());
-        if let Ok(mut seat) = self.seat.try_lock() {
+        let seat = match self.seat.try_lock() {
+            Ok(seat) => Some(seat),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut seat) = seat {
             *seat = None;
             self.hand_out();
         }
