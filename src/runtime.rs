@@ -15,7 +15,8 @@ pub struct Runtime {
     pub pool: Arc<Pool>,
     timer_thread: Mutex<Option<JoinHandle<()>>>,
     io: Arc<Io>,
-    /// That of leases, whose renewals wait behind no watch and no request.
+    /// That of leases, whose renewals wait behind no watch and no request, unless a token
+    /// has ended: that is got anew on the thread that hears of it first.
     pub lease_io: Arc<Io>,
 }
 

@@ -19,7 +19,7 @@ use mend::mend;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
-use tokio::sync::{oneshot, OwnedMutexGuard};
+use tokio::sync::{oneshot, Notify, OwnedMutexGuard};
 use tokio::time::sleep;
 
 pub struct Endpoints {
@@ -35,6 +35,8 @@ pub struct Endpoints {
     /// Finds the members where they are not given.
     discovery: Option<Arc<Discovery>>,
     closed: AtomicBool,
+    /// Who asks for lists of members hears of the end.
+    over: Arc<Notify>,
     role: Role,
     reach: Arc<Reach>,
     /// A lost connection is being made anew.
@@ -106,6 +108,7 @@ impl Endpoints {
             made,
             discovery,
             closed,
+            over: Arc::default(),
             role,
             reach,
             mending: AtomicBool::new(false),
@@ -362,6 +365,11 @@ impl Endpoints {
         self.made.hold().iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// What one task is told of the end by.
+    pub fn over(&self) -> Arc<Notify> {
+        self.over.clone()
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -369,6 +377,7 @@ impl Endpoints {
     /// Ends all connections, and makes no others.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        self.over.notify_one();
         if let Some(discovery) = &self.discovery {
             discovery.want(); // it sees the end
         }

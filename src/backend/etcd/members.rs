@@ -10,7 +10,7 @@ use crate::sync::Lock;
 use etcd_client::MemberListResponse;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// How long asking for the list may take, a look at its members included.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -42,7 +42,10 @@ async fn keep_asking(every: Duration, given: &Given, all: &[Weak<Endpoints>]) {
                 known.iter().cloned().chain(more).collect()
             }
         };
+        let over = asked.over();
         drop(asked);
+        // Nor does what DNS tells come between.
+        let turn = given.hold();
         for endpoints in all.iter().filter_map(Weak::upgrade) {
             match endpoints.replace(&members) {
                 Ok(()) => {}
@@ -50,7 +53,10 @@ async fn keep_asking(every: Duration, given: &Given, all: &[Weak<Endpoints>]) {
                 Err(error) => log(Level::Warn, || format!("list of members: {error}")),
             }
         }
-        sleep(every).await;
+        drop(turn);
+        if timeout(every, over.notified()).await.is_ok() {
+            return;
+        }
     }
 }
 

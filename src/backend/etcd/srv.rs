@@ -124,10 +124,18 @@ impl Discovery {
                         Some(_) => wanted,
                     };
                     let urls = urls(tls, answer.records.clone());
-                    if let Some(given) = &given {
-                        given.hold().clone_from(&urls);
-                    }
-                    match if replaces { replace(all, &urls) } else { Ok(()) } {
+                    let replaced = {
+                        let mut given = given.as_ref().map(|given| given.hold());
+                        if let Some(given) = &mut given {
+                            given.clone_from(&urls);
+                        }
+                        if replaces {
+                            replace(all, &urls)
+                        } else {
+                            Ok(())
+                        }
+                    };
+                    match replaced {
                         Ok(()) => {
                             known = answer.records;
                             self.tls_alone.fetch_or(tls, Ordering::Relaxed);
