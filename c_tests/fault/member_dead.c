@@ -3,7 +3,9 @@
 #include "bench.h"
 
 enum { THREADS = 16, CALLS = 1000, SPANS_MAX = 200 };
-enum { HEALTHY_MS = 3000, SETTLE_MS = 3000, PAUSE_MS = 6000, QUIET_MS = 1000 };
+enum { HEALTHY_MS = 3000, SETTLE_MS = 3000, QUIET_MS = 1000 };
+/* The long form is three minutes, of which one is the follower's. */
+enum { LONG_SECS = 180, PAUSE_MS = 6000, LONG_PAUSE_MS = 8000, LONG_PAUSES = 12 };
 
 static struct cluster cluster;
 static struct workload load;
@@ -61,11 +63,11 @@ static void wake(struct server *member) {
   server_restart(member);
 }
 
-static void pause_a_member(int victim) {
+static void pause_a_member(int victim, int64_t ms) {
   struct span *span = begin_span("paused", victim);
   server_pause(&cluster.members[victim]);
   wait_for_the_others(span, victim);
-  bench_sleep(PAUSE_MS - (now_us() - span->begin_us) / 1000);
+  bench_sleep(ms - (now_us() - span->begin_us) / 1000);
   span->end_us = now_us();
   wake(&cluster.members[victim]);
   all_goes_on();
@@ -122,7 +124,10 @@ void member_dead(void) {
   bench_sleep(HEALTHY_MS);
   kill_a_follower(bench.secs * 1000 / 3);
   int first = (int)bench_draw(&bench, MEMBERS);
-  for (int i = 0; i < MEMBERS || bench_goes_on(&bench); i++) pause_a_member((first + i) % MEMBERS);
+  bool is_long = bench.secs >= LONG_SECS;
+  int least = is_long ? LONG_PAUSES : MEMBERS;
+  for (int i = 0; i < least || bench_goes_on(&bench); i++)
+    pause_a_member((first + i) % MEMBERS, is_long ? LONG_PAUSE_MS : PAUSE_MS);
   workload_stop(&load, &history);
   int64_t end_us = now_us();
   bench_over(&bench);
