@@ -93,7 +93,7 @@ static bool read_line(struct history *history, const char *line, const char *pre
 void history_read(struct history *history, const char *endpoint, const char *prefix) {
   const char *last = text("end/%" PRId64, now_us());
   etcdctl_at(endpoint, "put", last, "", NULL);
-  const char *const argv[] = {"timeout", "120", etcdctl_program(), "--endpoints", endpoint,
+  const char *const argv[] = {"timeout", "900", etcdctl_program(), "--endpoints", endpoint,
                               "watch", "", "--prefix", "--rev=1", "-w", "json", NULL};
   struct process watch = process_start(argv, KEEP_STDERR);
   FILE *file = fdopen(watch.out, "r");
