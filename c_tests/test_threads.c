@@ -205,10 +205,60 @@ static void a_deferred_pthread_cancel_acts_after_the_call(void) {
   close_store(cancelled.kv);
 }
 
+/* Of two ways to read the same key, how often each takes long. */
+struct reader {
+  hmkv *kv;
+  const char *key;
+  int reads, slow_gets, slow_awaits;
+};
+
+enum { READERS = 8, SLOW_MS = 80 };
+
+static void *read_both_ways(void *arg) {
+  struct reader *reader = arg;
+  for (int i = 0; i < reader->reads; i++) {
+    char *value = NULL;
+    int64_t begin = now_ms();
+    CHECK_OK(hmkv_get(reader->kv, reader->key, &value));
+    int64_t between = now_ms();
+    hmkv_result *result = hmkv_await(hmkv_range(reader->kv, reader->key, HMKV_NTS, NULL));
+    int64_t end = now_ms();
+    CHECK_OK(hmkv_result_status(result));
+    reader->slow_gets += between - begin > SLOW_MS;
+    reader->slow_awaits += end - between > SLOW_MS;
+    hmkv_result_free(result);
+    hmkv_free(value);
+  }
+  return NULL;
+}
+
+/* An answer that another thread reads wakes the one that waits for it. */
+static void who_awaits_among_others_waits_no_longer_than_who_gets(void) {
+  pthread_t threads[READERS];
+  struct reader readers[READERS];
+  struct reader all = {.kv = open_store("timeout=60s"), .key = unique("key")};
+  all.reads = rounds(300, 50);
+  CHECK_OK(hmkv_store(all.kv, all.key, "value"));
+  for (int i = 0; i < READERS; i++) {
+    readers[i] = all;
+    threads[i] = start_thread(read_both_ways, &readers[i]);
+  }
+  for (int i = 0; i < READERS; i++) {
+    join_thread(threads[i]);
+    all.slow_gets += readers[i].slow_gets;
+    all.slow_awaits += readers[i].slow_awaits;
+  }
+  int awaits = READERS * all.reads;
+  if (all.slow_awaits > awaits / 100 + 4 * all.slow_gets)
+    FAIL("%d of %d awaits are slow, %d gets", all.slow_awaits, awaits, all.slow_gets);
+  close_store(all.kv);
+}
+
 static const struct test tests[] = {
     BOTH(sixteen_threads_do_everything_on_one_handle_while_others_open_and_close),
     BOTH(closing_during_the_storm),
     BOTH(of_many_closes_at_once_one_finds_it),
     BOTH(a_deferred_pthread_cancel_acts_after_the_call),
+    BOTH(who_awaits_among_others_waits_no_longer_than_who_gets),
 };
 TEST_MAIN()

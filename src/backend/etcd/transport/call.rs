@@ -140,22 +140,32 @@ impl Call {
             None => {}
             Some(Done::Keep) => {
                 progress.outcome = Some(outcome);
-                // Telling nobody would be a system call too.
-                if progress.waiting {
-                    self.changed.notify_one();
-                }
+                self.wake_waiting(&progress);
             }
             Some(Done::Tell(tell)) => {
                 drop(progress);
                 tell(outcome);
+                // One may wait here for what is told there.
+                self.wake_waiting(&self.progress.hold());
             }
+        }
+    }
+
+    fn wake_waiting(&self, progress: &Progress) {
+        // Telling nobody would be a system call too.
+        if progress.waiting {
+            self.changed.notify_one();
         }
     }
 
     /// Lets go of it; the server is told that nobody waits. False where it was over:
     /// its outcome was told or kept.
     pub fn abandon(&self) -> bool {
-        let abandoned = self.progress.hold().done.take().is_some();
+        let abandoned = {
+            let mut progress = self.progress.hold();
+            self.wake_waiting(&progress);
+            progress.done.take().is_some()
+        };
         let stream = std::mem::replace(&mut *self.stream.hold(), Stream::Over);
         drop(stream);
         abandoned
@@ -173,9 +183,7 @@ impl Call {
     pub fn poke(&self) {
         let mut progress = self.progress.hold();
         progress.poked = true;
-        if progress.waiting {
-            self.changed.notify_one();
-        }
+        self.wake_waiting(&progress);
     }
 
     /// Waits for the outcome, a poke or the time.
