@@ -301,9 +301,9 @@ typedef enum {
   /**
    * The changes up to `revision` could not be had one by one: they were compacted, the
    * server left one out, those of one revision took more than 256 MiB, the consumer was
-   * too slow for its policy, or the store is another one. The difference was delivered before this, as PUT and DELETE; a key
-   * that was created anew as both. Of another store every key is told again, changed
-   * or not. `detail` has the reason.
+   * too slow for its policy, or the store is another one. The difference was delivered
+   * before this, as PUT and DELETE; a key that was created anew as both. Of another
+   * store every key is told again, changed or not. `detail` has the reason.
    */
   HMKV_EVENT_RESYNC = 4,
   /**
